@@ -1,0 +1,341 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#ifndef _NGX_EGRESS_H_INCLUDED_
+#define _NGX_EGRESS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_EGRESS_MODULE          0x53524745  /* "EGRS" */
+
+/* contexts of the directives inside of egress { } */
+
+#define NGX_EGRESS_CONF            0x02000000
+#define NGX_EGRESS_SERVICE_CONF    0x04000000
+#define NGX_EGRESS_POLICY_CONF     0x08000000
+#define NGX_EGRESS_RULE_CONF       0x10000000
+#define NGX_EGRESS_FROM_CONF       0x20000000
+#define NGX_EGRESS_TO_CONF         0x40000000
+#define NGX_EGRESS_BUCKET_CONF     0x80000000
+
+#define NGX_EGRESS_HTTP            0
+#define NGX_EGRESS_STREAM          1
+#define NGX_EGRESS_SUBSYSTEMS      2
+
+/* the order in which a flow is decided after the registry's own verdict */
+
+#define NGX_EGRESS_STEP_AUTHZ      0
+#define NGX_EGRESS_STEP_RATELIMIT  1
+#define NGX_EGRESS_STEPS           2
+
+/* owners of an area in the shared zone */
+
+#define NGX_EGRESS_AREA_RATELIMIT  0
+#define NGX_EGRESS_AREAS           4
+
+#define NGX_EGRESS_UNDECIDED       0
+#define NGX_EGRESS_ALLOWED         1
+#define NGX_EGRESS_DENIED          2
+#define NGX_EGRESS_REPORTED        3       /* would be denied, but passed */
+
+
+typedef enum {
+    NGX_EGRESS_REASON_NONE = 0,
+    NGX_EGRESS_REGISTRY_MISS,
+    NGX_EGRESS_AUTHZ_DENIED,
+    NGX_EGRESS_NO_IDENTITY,
+    NGX_EGRESS_ADDRESS_DENIED,
+    NGX_EGRESS_RATE_LIMITED,
+    NGX_EGRESS_CIRCUIT_OPEN,
+    NGX_EGRESS_NO_HEALTHY_ENDPOINT,
+    NGX_EGRESS_CONNECT_FAILED,
+    NGX_EGRESS_TLS_FAILED,
+    NGX_EGRESS_DNS_FAILED,
+    NGX_EGRESS_SERVICE_BROKEN,
+    NGX_EGRESS_UPSTREAM_TIMEOUT,
+    NGX_EGRESS_BAD_CLIENT_HELLO,
+    NGX_EGRESS_NOT_TLS,
+    NGX_EGRESS_ECH_DENIED,
+    NGX_EGRESS_REASONS
+} ngx_egress_reason_e;
+
+
+typedef enum {
+    NGX_EGRESS_PROTO_UNKNOWN = 0,
+    NGX_EGRESS_PROTO_HTTP,
+    NGX_EGRESS_PROTO_HTTP2,
+    NGX_EGRESS_PROTO_GRPC,
+    NGX_EGRESS_PROTO_HTTPS,
+    NGX_EGRESS_PROTO_TLS,
+    NGX_EGRESS_PROTO_TCP,
+    NGX_EGRESS_PROTO_MONGO,
+    NGX_EGRESS_PROTO_MYSQL,
+    NGX_EGRESS_PROTO_POSTGRES,
+    NGX_EGRESS_PROTO_REDIS
+} ngx_egress_protocol_e;
+
+
+typedef struct ngx_egress_conf_s      ngx_egress_conf_t;
+typedef struct ngx_egress_service_s   ngx_egress_service_t;
+typedef struct ngx_egress_flow_s      ngx_egress_flow_t;
+typedef struct ngx_egress_identity_s  ngx_egress_identity_t;
+
+
+/* the context of a module of type NGX_EGRESS_MODULE */
+
+typedef struct {
+    ngx_str_t                 name;
+
+    /* at "egress {", before its directives; NULL: out of memory */
+    void                   *(*create_conf)(ngx_conf_t *cf);
+
+    /*
+     * when the whole configuration is known; errors are logged with
+     * NGX_LOG_EMERG to cycle->log, NGX_ERROR fails the start
+     */
+    ngx_int_t               (*init_conf)(ngx_cycle_t *cycle, void *conf);
+} ngx_egress_module_t;
+
+
+/* who the client is; made by the authz module, lives in the client's pool */
+
+struct ngx_egress_identity_s {
+    ngx_str_t                 principal;   /* td/ns/a/sa/b, no spiffe:// */
+    ngx_str_t                 trust_domain;
+    ngx_str_t                 namespace;        /* empty if not ns/a/sa/b */
+    ngx_str_t                 service_account;  /* empty if not ns/a/sa/b */
+    ngx_str_t                 error;       /* why there is no principal */
+};
+
+
+/* an address to dial, checked by the guard where it has to be */
+
+typedef struct {
+    struct sockaddr          *sockaddr;
+    socklen_t                 socklen;
+    ngx_str_t                 name;
+} ngx_egress_peer_t;
+
+
+/*
+ * The subsystem-neutral view of one stream session or one http request.
+ * It is allocated from flow->pool and lives as long as that pool.
+ */
+
+struct ngx_egress_flow_s {
+    ngx_uint_t                subsystem;   /* NGX_EGRESS_HTTP or _STREAM */
+    void                     *data;        /* request or session, the
+                                              adapters' business only */
+    ngx_connection_t         *connection;  /* the client's */
+    ngx_pool_t               *pool;
+    ngx_log_t                *log;
+
+    /* what the client asked for, set by the adapter */
+
+    ngx_str_t                 host;        /* validated, lower-cased, without
+                                              port; empty: no name known */
+    in_port_t                 port;        /* the declared port, host order */
+    ngx_str_t                 sni;
+    ngx_str_t                 alpn;
+    unsigned                  tls:1;       /* client's bytes are TLS */
+    unsigned                  ech:1;
+
+    /* steps charge a flow once, however often it is decided */
+
+    unsigned                  charged:1;
+    void                     *charges;     /* which: the step's own list */
+
+    /* the result of ngx_egress_decide() */
+
+    ngx_egress_identity_t    *identity;    /* NULL: not asked for yet */
+    ngx_egress_service_t     *service;
+    ngx_uint_t                protocol;    /* ngx_egress_protocol_e */
+    in_port_t                 target;      /* port to dial, host order */
+    ngx_uint_t                verdict;
+    ngx_uint_t                reason;      /* ngx_egress_reason_e */
+    ngx_uint_t                status;      /* http status if not the reason's
+                                              own, else 0 */
+    ngx_str_t                 policy;      /* policy/rule that decided */
+    ngx_str_t                 bucket;
+    ngx_array_t              *headers;     /* ngx_keyval_t: to be added to a
+                                              refusal; or NULL */
+
+    /* the result of ngx_egress_resolve() */
+
+    ngx_egress_peer_t        *peers;
+    ngx_uint_t                npeers;
+    ngx_uint_t                next;        /* first peer not tried yet */
+    ngx_egress_peer_t        *peer;        /* dialled, or NULL */
+
+    /* called once after ngx_egress_resolve() returned NGX_AGAIN */
+
+    void                    (*wake)(ngx_egress_flow_t *flow);
+    void                     *resolve;     /* lookup in progress, or NULL */
+    unsigned                  inside:1;    /* lookup is being started */
+};
+
+
+/*
+ * A step of the decision.  Runs in a worker, must not block.
+ * NGX_OK: no objection; NGX_DECLINED: refused, ngx_egress_deny() was called;
+ * NGX_ERROR: could not decide, the flow is refused as broken.
+ */
+
+typedef ngx_int_t (*ngx_egress_step_pt)(ngx_egress_flow_t *flow);
+
+/* a check of http or stream settings once the whole configuration is known */
+
+typedef ngx_int_t (*ngx_egress_check_pt)(ngx_cycle_t *cycle, void *data);
+
+/*
+ * Prepares an area of the shared zone.  *area is NULL for a new zone, else
+ * what an older configuration left: it is in use by live workers and must be
+ * changed with shpool->mutex held only.
+ */
+
+typedef ngx_int_t (*ngx_egress_area_pt)(ngx_slab_pool_t *shpool, void **area,
+    void *data, ngx_log_t *log);
+
+
+/*
+ * The configuration of the core; exists also without an egress { } block.
+ * conf_ctx is cf->cycle->conf_ctx or cycle->conf_ctx.  Never NULL.
+ */
+#define ngx_egress_get_core_conf(cycle)                                       \
+    ((ngx_egress_conf_t *) ngx_get_conf((cycle)->conf_ctx, ngx_egress_module))
+
+/*
+ * The configuration of a module of type NGX_EGRESS_MODULE, or NULL if there
+ * is no egress { } block (yet: it may follow http { }).
+ */
+void *ngx_egress_get_conf(ngx_cycle_t *cycle, ngx_module_t *module);
+
+/*
+ * Registers a step of one subsystem's decision; called in postconfiguration
+ * of an adapter.  NGX_ERROR if the step is taken.
+ */
+ngx_int_t ngx_egress_add_step(ngx_conf_t *cf, ngx_uint_t subsystem,
+    ngx_uint_t step, ngx_egress_step_pt handler);
+
+/*
+ * Says that a block at the current position of cf ("policy", "bucket") needs
+ * the step in every subsystem that has "egress on"; the start fails if the
+ * step has no handler there.  module is the adapter's name without the
+ * subsystem, "egress_authz".
+ */
+void ngx_egress_require_step(ngx_conf_t *cf, ngx_uint_t step,
+    const char *block, const char *module);
+
+/* called by an adapter for every "egress on"; was it called so far? */
+void ngx_egress_use(ngx_conf_t *cf, ngx_uint_t subsystem);
+ngx_uint_t ngx_egress_used(ngx_conf_t *cf, ngx_uint_t subsystem);
+
+/*
+ * Has handler called after all of the configuration has been read, after
+ * init_conf of the modules; errors are logged there with NGX_LOG_EMERG and
+ * the position that data holds.
+ */
+ngx_int_t ngx_egress_add_check(ngx_conf_t *cf, ngx_egress_check_pt handler,
+    void *data);
+
+/* reserves an area of the shared zone, at any time of the configuration */
+ngx_int_t ngx_egress_add_area(ngx_conf_t *cf, ngx_uint_t id,
+    ngx_egress_area_pt init, void *data);
+
+/* the area in a worker, or NULL; shpool may be NULL if not wanted */
+void *ngx_egress_area(ngx_uint_t id, ngx_slab_pool_t **shpool);
+
+/* the bound "keys=" of the zone directive */
+ngx_uint_t ngx_egress_zone_keys(ngx_cycle_t *cycle);
+
+/*
+ * The trust domains of this mesh: an array of ngx_str_t, the first is the
+ * main one, the others are its aliases.  Never NULL in a worker.
+ */
+ngx_array_t *ngx_egress_trust_domains(ngx_cycle_t *cycle);
+
+/* NULL if there is no such service */
+ngx_egress_service_t *ngx_egress_find_service(ngx_cycle_t *cycle,
+    ngx_str_t *host, in_port_t port, ngx_uint_t *protocol, in_port_t *target);
+ngx_egress_service_t *ngx_egress_find_name(ngx_cycle_t *cycle,
+    ngx_str_t *name);
+ngx_str_t *ngx_egress_service_name(ngx_egress_service_t *svc);
+
+/*
+ * Decides: registry, then the steps.  If choice is not empty it is the
+ * "name" or "name:port" of the service that the configuration chose.
+ * Afterwards flow->verdict is never NGX_EGRESS_UNDECIDED.  NGX_OK: allowed
+ * (or reported); NGX_DECLINED: denied, flow->reason says why.
+ */
+ngx_int_t ngx_egress_decide(ngx_egress_flow_t *flow, ngx_str_t *choice);
+
+/*
+ * Refuses the flow: verdict and reason are set, the refusal is logged at
+ * NGX_LOG_ERR, as nginx's access module does.  Always returns NGX_DECLINED.
+ */
+ngx_int_t ngx_egress_deny(ngx_egress_flow_t *flow, ngx_uint_t reason);
+
+/* an allowed flow came to nothing: the reason is set, the verdict stays */
+void ngx_egress_fail(ngx_egress_flow_t *flow, ngx_uint_t reason);
+
+/*
+ * Finds the addresses of an allowed flow's service.  NGX_OK: flow->peers is
+ * set; NGX_AGAIN: flow->wake will be called; NGX_DECLINED: denied.
+ * In wake: flow->npeers != 0 or flow->verdict is denied.
+ */
+ngx_int_t ngx_egress_resolve(ngx_egress_flow_t *flow);
+
+/* drops a lookup in progress; to be called when the flow's pool goes */
+void ngx_egress_resolve_cancel(ngx_egress_flow_t *flow);
+
+/*
+ * The next peer to dial, or NULL.  Refuses with NGX_LOG_ALERT, and NULL, a
+ * flow that carries no verdict "allowed" (invariant 1 of the house).
+ */
+ngx_egress_peer_t *ngx_egress_next_peer(ngx_egress_flow_t *flow);
+
+/* has the flow to be carried over TLS that we originate? */
+ngx_uint_t ngx_egress_originates(ngx_egress_flow_t *flow);
+ngx_msec_t ngx_egress_connect_timeout(ngx_egress_flow_t *flow);
+
+/* does the server of the chosen service speak first, as MySQL's does? */
+ngx_uint_t ngx_egress_speaks_first(ngx_str_t *choice);
+
+/* which variable ngx_egress_flow_value() is asked for */
+
+#define NGX_EGRESS_VAR_SERVICE     0
+#define NGX_EGRESS_VAR_HOST        1
+#define NGX_EGRESS_VAR_PORT        2
+#define NGX_EGRESS_VAR_PROTOCOL    3
+#define NGX_EGRESS_VAR_SNI         4
+#define NGX_EGRESS_VAR_ALPN        5
+#define NGX_EGRESS_VAR_ECH         6
+#define NGX_EGRESS_VAR_VERDICT     7
+#define NGX_EGRESS_VAR_REASON      8
+#define NGX_EGRESS_VAR_POLICY      9
+#define NGX_EGRESS_VAR_BUCKET      10
+#define NGX_EGRESS_VAR_FLAGS       11
+#define NGX_EGRESS_VAR_ENDPOINT    12
+
+/* the value of a variable; NGX_DECLINED: there is none; lives as the flow */
+ngx_int_t ngx_egress_flow_value(ngx_egress_flow_t *flow, ngx_uint_t var,
+    ngx_str_t *value);
+
+/* names as documented in README: "registry_miss", "denied", "NR", "http" */
+ngx_str_t *ngx_egress_reason_name(ngx_uint_t reason);
+ngx_str_t *ngx_egress_verdict_name(ngx_uint_t verdict);
+ngx_str_t *ngx_egress_reason_flag(ngx_uint_t reason);
+ngx_uint_t ngx_egress_reason_status(ngx_uint_t reason);
+ngx_str_t *ngx_egress_protocol_name(ngx_uint_t protocol);
+
+
+extern ngx_module_t  ngx_egress_module;
+
+
+#endif /* _NGX_EGRESS_H_INCLUDED_ */

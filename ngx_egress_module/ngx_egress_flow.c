@@ -1,0 +1,469 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_egress_core.h>
+
+
+static void ngx_egress_flow_reset(ngx_egress_flow_t *flow);
+static ngx_int_t ngx_egress_choose(ngx_egress_conf_t *ecf,
+    ngx_egress_flow_t *flow, ngx_str_t *choice);
+static ngx_int_t ngx_egress_lookup(ngx_egress_conf_t *ecf,
+    ngx_egress_flow_t *flow);
+static ngx_uint_t ngx_egress_disagreement(ngx_egress_flow_t *flow);
+
+
+typedef struct {
+    ngx_str_t                 name;
+    ngx_str_t                 flag;
+    ngx_uint_t                status;
+} ngx_egress_reason_t;
+
+
+/* in the order of ngx_egress_reason_e; the flags are Envoy's */
+
+static ngx_egress_reason_t  ngx_egress_reasons[] = {
+    { ngx_string("-"), ngx_string("-"), 200 },
+    { ngx_string("registry_miss"), ngx_string("NR"), 502 },
+    { ngx_string("authz_denied"), ngx_string("-"), 403 },
+    { ngx_string("no_identity"), ngx_string("-"), 403 },
+    { ngx_string("address_denied"), ngx_string("UAEX"), 403 },
+    { ngx_string("rate_limited"), ngx_string("RL"), 429 },
+    { ngx_string("circuit_open"), ngx_string("UO"), 503 },
+    { ngx_string("no_healthy_endpoint"), ngx_string("UH"), 503 },
+    { ngx_string("connect_failed"), ngx_string("UF"), 503 },
+    { ngx_string("tls_failed"), ngx_string("UF"), 503 },
+    { ngx_string("dns_failed"), ngx_string("DF"), 503 },
+    { ngx_string("service_broken"), ngx_string("UH"), 503 },
+    { ngx_string("upstream_timeout"), ngx_string("UT"), 504 },
+    { ngx_string("bad_client_hello"), ngx_string("DC"), 400 },
+    { ngx_string("not_tls"), ngx_string("DC"), 400 },
+    { ngx_string("ech_denied"), ngx_string("DC"), 403 }
+};
+
+
+static ngx_str_t  ngx_egress_verdicts[] = {
+    ngx_string("-"),
+    ngx_string("allowed"),
+    ngx_string("denied"),
+    ngx_string("reported")
+};
+
+
+ngx_str_t *
+ngx_egress_reason_name(ngx_uint_t reason)
+{
+    return &ngx_egress_reasons[reason].name;
+}
+
+
+ngx_str_t *
+ngx_egress_reason_flag(ngx_uint_t reason)
+{
+    return &ngx_egress_reasons[reason].flag;
+}
+
+
+ngx_uint_t
+ngx_egress_reason_status(ngx_uint_t reason)
+{
+    return ngx_egress_reasons[reason].status;
+}
+
+
+ngx_str_t *
+ngx_egress_verdict_name(ngx_uint_t verdict)
+{
+    return &ngx_egress_verdicts[verdict];
+}
+
+
+ngx_int_t
+ngx_egress_decide(ngx_egress_flow_t *flow, ngx_str_t *choice)
+{
+    ngx_int_t            rc;
+    ngx_uint_t           i, reason;
+    ngx_egress_conf_t   *ecf;
+    ngx_egress_step_pt   step;
+
+    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
+
+    ngx_egress_flow_reset(flow);
+
+    if (ngx_egress_choose(ecf, flow, choice) != NGX_OK) {
+        return ngx_egress_deny(flow, NGX_EGRESS_REGISTRY_MISS);
+    }
+
+    for (i = 0; i < NGX_EGRESS_STEPS; i++) {
+
+        step = ecf->steps[flow->subsystem][i];
+
+        if (step == NULL) {
+            continue;
+        }
+
+        rc = step(flow);
+
+        if (rc == NGX_OK) {
+            continue;
+        }
+
+        if (rc != NGX_DECLINED || flow->verdict != NGX_EGRESS_DENIED) {
+            return ngx_egress_deny(flow, NGX_EGRESS_SERVICE_BROKEN);
+        }
+
+        return NGX_DECLINED;
+    }
+
+    reason = ngx_egress_disagreement(flow);
+
+    if (reason) {
+        return ngx_egress_deny(flow, reason);
+    }
+
+    if (flow->verdict != NGX_EGRESS_REPORTED) {
+        flow->verdict = NGX_EGRESS_ALLOWED;
+    }
+
+    ngx_log_debug4(NGX_LOG_DEBUG_CORE, flow->log, 0,
+                   "egress allowed: service \"%V\" host \"%V\" port %ui "
+                   "target %ui", &flow->service->name, &flow->host,
+                   (ngx_uint_t) flow->port, (ngx_uint_t) flow->target);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_egress_deny(ngx_egress_flow_t *flow, ngx_uint_t reason)
+{
+    static ngx_str_t  none = ngx_string("-");
+
+    flow->verdict = NGX_EGRESS_DENIED;
+    flow->reason = reason;
+
+    ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                  "egress denied: reason %V, service \"%V\", host \"%V\", "
+                  "port %ui, principal \"%V\", policy \"%V\"",
+                  ngx_egress_reason_name(reason),
+                  flow->service ? &flow->service->name : &none,
+                  flow->host.len ? &flow->host : &none,
+                  (ngx_uint_t) flow->port,
+                  flow->identity && flow->identity->principal.len
+                      ? &flow->identity->principal : &none,
+                  flow->policy.len ? &flow->policy : &none);
+
+    return NGX_DECLINED;
+}
+
+
+void
+ngx_egress_fail(ngx_egress_flow_t *flow, ngx_uint_t reason)
+{
+    flow->reason = reason;
+
+    ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                  "egress failed: reason %V, service \"%V\", host \"%V\", "
+                  "port %ui", ngx_egress_reason_name(reason),
+                  &flow->service->name, &flow->host, (ngx_uint_t) flow->port);
+}
+
+
+static void
+ngx_egress_flow_reset(ngx_egress_flow_t *flow)
+{
+    ngx_egress_resolve_cancel(flow);
+
+    flow->service = NULL;
+    flow->protocol = NGX_EGRESS_PROTO_UNKNOWN;
+    flow->target = 0;
+    flow->verdict = NGX_EGRESS_UNDECIDED;
+    flow->reason = NGX_EGRESS_REASON_NONE;
+    flow->status = 0;
+    flow->headers = NULL;
+    flow->peers = NULL;
+    flow->npeers = 0;
+    flow->next = 0;
+    flow->peer = NULL;
+
+    ngx_str_null(&flow->policy);
+    ngx_str_null(&flow->bucket);
+}
+
+
+static ngx_int_t
+ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
+    ngx_str_t *choice)
+{
+    u_char                *p, *last;
+    ngx_int_t              n;
+    ngx_str_t              name, *hosts;
+    ngx_egress_port_t     *port;
+    ngx_egress_service_t  *svc;
+
+    if (choice == NULL || choice->len == 0) {
+        return ngx_egress_lookup(ecf, flow);
+    }
+
+    name = *choice;
+    last = name.data + name.len;
+    n = 0;
+
+    p = ngx_strlchr(name.data, last, ':');
+
+    if (p) {
+        name.len = p - name.data;
+        n = ngx_atoi(p + 1, last - p - 1);
+    }
+
+    svc = ngx_egress_find_name((ngx_cycle_t *) ngx_cycle, &name);
+
+    if (svc == NULL) {
+        ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                      "egress service \"%V\" not found", choice);
+        return NGX_DECLINED;
+    }
+
+    if (p) {
+        port = (n < 1 || n > 65535) ? NULL : ngx_egress_service_port(svc, n);
+
+    } else {
+        port = ngx_egress_service_port(svc, flow->port);
+
+        if (port == NULL) {
+            port = svc->ports->elts;
+        }
+    }
+
+    if (port == NULL) {
+        ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                      "egress service has no port in \"%V\"", choice);
+        return NGX_DECLINED;
+    }
+
+    hosts = svc->hosts->elts;
+
+    /* the name that a client without TLS could claim counts for nothing */
+
+    if (flow->subsystem == NGX_EGRESS_STREAM && !flow->tls) {
+        flow->host = hosts[0];
+    }
+
+    /* the name asked for is dialled: it has to be one of the service's */
+
+    if (svc->resolution == NGX_EGRESS_DYNAMIC
+        && !ngx_egress_service_has_host(svc, &flow->host))
+    {
+        return NGX_DECLINED;
+    }
+
+    flow->service = svc;
+    flow->protocol = port->protocol;
+    flow->target = port->target;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_lookup(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow)
+{
+    if (flow->host.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    flow->service = ngx_egress_find_service((ngx_cycle_t *) ngx_cycle,
+                                            &flow->host, flow->port,
+                                            &flow->protocol, &flow->target);
+    if (flow->service) {
+        return NGX_OK;
+    }
+
+    if (ecf->outbound_policy != NGX_EGRESS_ALLOW_ANY) {
+        return NGX_DECLINED;
+    }
+
+    flow->service = &ecf->any;
+    flow->target = flow->port;
+
+    if (flow->tls) {
+        flow->protocol = NGX_EGRESS_PROTO_TLS;
+
+    } else {
+        flow->protocol = (flow->subsystem == NGX_EGRESS_HTTP)
+                         ? NGX_EGRESS_PROTO_HTTP : NGX_EGRESS_PROTO_TCP;
+    }
+
+    return NGX_OK;
+}
+
+
+/* what was asked for and what the service is have to go together */
+
+static ngx_uint_t
+ngx_egress_disagreement(ngx_egress_flow_t *flow)
+{
+    ngx_uint_t             secure;
+    ngx_egress_service_t  *svc;
+
+    svc = flow->service;
+
+    if (svc->broken.len) {
+        ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                      "egress service \"%V\" is refused: %V",
+                      &svc->name, &svc->broken);
+        return NGX_EGRESS_SERVICE_BROKEN;
+    }
+
+    if (flow->ech && svc->ech == NGX_EGRESS_ECH_DENY) {
+        return NGX_EGRESS_ECH_DENIED;
+    }
+
+    secure = (flow->protocol == NGX_EGRESS_PROTO_TLS
+              || flow->protocol == NGX_EGRESS_PROTO_HTTPS);
+
+    if (!secure || flow->tls || svc->tls_mode != NGX_EGRESS_TLS_OFF) {
+        return NGX_EGRESS_REASON_NONE;
+    }
+
+    if (flow->subsystem == NGX_EGRESS_STREAM) {
+        return NGX_EGRESS_NOT_TLS;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                  "egress service \"%V\" has protocol \"%V\" and \"tls off\": "
+                  "refusing to send plaintext", &svc->name,
+                  ngx_egress_protocol_name(flow->protocol));
+
+    return NGX_EGRESS_SERVICE_BROKEN;
+}
+
+
+ngx_uint_t
+ngx_egress_speaks_first(ngx_str_t *choice)
+{
+    u_char                *p;
+    ngx_str_t              name;
+    ngx_egress_port_t     *port;
+    ngx_egress_service_t  *svc;
+
+    name = *choice;
+
+    p = ngx_strlchr(name.data, name.data + name.len, ':');
+
+    if (p) {
+        name.len = p - name.data;
+    }
+
+    svc = ngx_egress_find_name((ngx_cycle_t *) ngx_cycle, &name);
+
+    if (svc == NULL) {
+        return 0;
+    }
+
+    port = svc->ports->elts;
+
+    return port->protocol == NGX_EGRESS_PROTO_MYSQL;
+}
+
+
+ngx_int_t
+ngx_egress_flow_value(ngx_egress_flow_t *flow, ngx_uint_t var,
+    ngx_str_t *value)
+{
+    ngx_str_null(value);
+
+    switch (var) {
+
+    case NGX_EGRESS_VAR_SERVICE:
+        if (flow->service) {
+            *value = flow->service->name;
+        }
+
+        break;
+
+    case NGX_EGRESS_VAR_HOST:
+        *value = flow->host;
+        break;
+
+    case NGX_EGRESS_VAR_PORT:
+        value->data = ngx_pnalloc(flow->pool, NGX_INT_T_LEN);
+        if (value->data == NULL) {
+            return NGX_DECLINED;
+        }
+
+        value->len = ngx_sprintf(value->data, "%ui", (ngx_uint_t) flow->port)
+                     - value->data;
+        break;
+
+    case NGX_EGRESS_VAR_PROTOCOL:
+        if (flow->service) {
+            *value = *ngx_egress_protocol_name(flow->protocol);
+        }
+
+        break;
+
+    case NGX_EGRESS_VAR_SNI:
+        *value = flow->sni;
+        break;
+
+    case NGX_EGRESS_VAR_ALPN:
+        *value = flow->alpn;
+        break;
+
+    case NGX_EGRESS_VAR_ECH:
+        value->len = 1;
+        value->data = (u_char *) (flow->ech ? "1" : "0");
+        break;
+
+    case NGX_EGRESS_VAR_VERDICT:
+        *value = *ngx_egress_verdict_name(flow->verdict);
+        break;
+
+    case NGX_EGRESS_VAR_REASON:
+        *value = *ngx_egress_reason_name(flow->reason);
+        break;
+
+    case NGX_EGRESS_VAR_POLICY:
+        *value = flow->policy;
+        break;
+
+    case NGX_EGRESS_VAR_BUCKET:
+        *value = flow->bucket;
+        break;
+
+    case NGX_EGRESS_VAR_FLAGS:
+        *value = *ngx_egress_reason_flag(flow->reason);
+        break;
+
+    case NGX_EGRESS_VAR_ENDPOINT:
+        if (flow->peer) {
+            *value = flow->peer->name;
+        }
+
+        break;
+    }
+
+    return value->len ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* bytes that are TLS already are carried unchanged */
+
+ngx_uint_t
+ngx_egress_originates(ngx_egress_flow_t *flow)
+{
+    return flow->service->tls_mode != NGX_EGRESS_TLS_OFF && !flow->tls;
+}
+
+
+ngx_msec_t
+ngx_egress_connect_timeout(ngx_egress_flow_t *flow)
+{
+    return flow->service->connect_timeout;
+}

@@ -1,0 +1,31 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#ifndef _NGX_EGRESS_TLS_H_INCLUDED_
+#define _NGX_EGRESS_TLS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_egress.h>
+
+
+/*
+ * The TLS context for an allowed flow whose service originates TLS
+ * (ngx_egress_originates() is true); belongs to the configuration.
+ */
+ngx_ssl_t *ngx_egress_tls_ssl(ngx_egress_flow_t *flow);
+
+/*
+ * Sets SNI, ALPN and the names to verify (RFC 6066, RFC 7301, RFC 9525) of a
+ * connection to the flow's service; c->ssl has been created, the handshake
+ * not been started.  NGX_ERROR: the connection must be given up.
+ */
+ngx_int_t ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c);
+
+
+#endif /* _NGX_EGRESS_TLS_H_INCLUDED_ */

@@ -1,0 +1,24 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#ifndef _NGX_HTTP_EGRESS_H_INCLUDED_
+#define _NGX_HTTP_EGRESS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_egress.h>
+
+
+/*
+ * The flow of the request, or NULL if there is none (yet).  It outlives
+ * internal redirects; a subrequest has one of its own.
+ */
+ngx_egress_flow_t *ngx_http_egress_get_flow(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_EGRESS_H_INCLUDED_ */

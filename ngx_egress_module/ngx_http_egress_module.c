@@ -1,0 +1,1299 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_egress.h>
+#include <ngx_egress_tls.h>
+#include <ngx_http_egress.h>
+
+
+typedef struct {
+    ngx_flag_t                     enable;
+    ngx_int_t                      port;
+    ngx_flag_t                     reason_header;
+    ngx_http_complex_value_t      *service;
+
+    u_char                        *file;      /* of "egress on" */
+    ngx_uint_t                     line;
+} ngx_http_egress_loc_conf_t;
+
+
+typedef struct {
+    ngx_flag_t                     balance;   /* of an upstream */
+} ngx_http_egress_srv_conf_t;
+
+
+/* a location to look at when the whole configuration is known */
+
+typedef struct {
+    ngx_http_core_loc_conf_t      *clcf;
+    void                         **loc_conf;
+    ngx_http_egress_loc_conf_t    *elcf;
+} ngx_http_egress_place_t;
+
+
+typedef struct {
+    ngx_egress_flow_t              flow;
+    ngx_http_request_t            *request;
+    ngx_uint_t                     failure;   /* of the last attempt, or 0 */
+    unsigned                       resumed:1;
+    unsigned                       rewritten:1;
+    unsigned                       body_sent:1;
+} ngx_http_egress_ctx_t;
+
+
+static ngx_int_t ngx_http_egress_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_egress_fill(ngx_http_request_t *r,
+    ngx_egress_flow_t *flow, ngx_http_egress_loc_conf_t *elcf);
+static void ngx_http_egress_wake(ngx_egress_flow_t *flow);
+static ngx_int_t ngx_http_egress_refuse(ngx_http_request_t *r,
+    ngx_http_egress_ctx_t *ctx);
+static ngx_int_t ngx_http_egress_refuse_headers(ngx_http_request_t *r,
+    ngx_egress_flow_t *flow);
+static ngx_int_t ngx_http_egress_add_header(ngx_http_request_t *r,
+    ngx_str_t *key, ngx_str_t *value);
+static ngx_uint_t ngx_http_egress_has_error_page(ngx_http_request_t *r,
+    ngx_uint_t status);
+static ngx_http_egress_ctx_t *ngx_http_egress_find_ctx(ngx_http_request_t *r);
+static ngx_http_egress_ctx_t *ngx_http_egress_create_ctx(
+    ngx_http_request_t *r);
+static void ngx_http_egress_cleanup(void *data);
+
+static ngx_int_t ngx_http_egress_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_egress_body_filter(ngx_http_request_t *r,
+    ngx_chain_t *in);
+
+static ngx_int_t ngx_http_egress_init_upstream(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_egress_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_egress_set_conf(ngx_http_request_t *r,
+    ngx_http_egress_ctx_t *ctx);
+static ngx_int_t ngx_http_egress_get_peer(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state);
+static ngx_int_t ngx_http_egress_set_session(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_egress_save_session(ngx_peer_connection_t *pc,
+    void *data);
+
+static ngx_int_t ngx_http_egress_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_egress_add_variables(ngx_conf_t *cf);
+static void *ngx_http_egress_create_srv_conf(ngx_conf_t *cf);
+static void *ngx_http_egress_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data);
+static ngx_int_t ngx_http_egress_check_upstream_conf(ngx_cycle_t *cycle,
+    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf);
+static char *ngx_http_egress_enable(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_egress_port(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_http_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_http_egress_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_egress_check_upstreams(ngx_conf_t *cf);
+static void ngx_http_egress_no_resumption(ngx_conf_t *cf);
+
+
+static ngx_conf_post_t  ngx_http_egress_port_post = { ngx_http_egress_port };
+
+
+static ngx_command_t  ngx_http_egress_commands[] = {
+
+    { ngx_string("egress"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_http_egress_enable,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_egress_loc_conf_t, enable),
+      NULL },
+
+    { ngx_string("egress_port"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_egress_loc_conf_t, port),
+      &ngx_http_egress_port_post },
+
+    { ngx_string("egress_service"),
+      NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_egress_loc_conf_t, service),
+      NULL },
+
+    { ngx_string("egress_reason_header"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_egress_loc_conf_t, reason_header),
+      NULL },
+
+    { ngx_string("egress_balance"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_NOARGS,
+      ngx_http_egress_balance,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_egress_module_ctx = {
+    ngx_http_egress_add_variables,         /* preconfiguration */
+    ngx_http_egress_init,                  /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    ngx_http_egress_create_srv_conf,       /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_egress_create_loc_conf,       /* create location configuration */
+    ngx_http_egress_merge_loc_conf         /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_egress_module = {
+    NGX_MODULE_V1,
+    &ngx_http_egress_module_ctx,           /* module context */
+    ngx_http_egress_commands,              /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_http_variable_t  ngx_http_egress_vars[] = {
+
+    { ngx_string("egress_service"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_SERVICE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_host"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_HOST, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_port"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_PORT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_protocol"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_PROTOCOL, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_sni"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_SNI, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_alpn"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_ALPN, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_ech"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_ECH, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_verdict"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_VERDICT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_reason"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_REASON, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_policy"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_POLICY, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_bucket"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_BUCKET, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_flags"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_FLAGS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_endpoint"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_ENDPOINT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+/*
+ * Modules whose location configuration begins with ngx_http_upstream_conf_t:
+ * whatever can dial in a location.
+ */
+
+static const char  *ngx_http_egress_diallers[] = {
+    "ngx_http_proxy_module",
+    "ngx_http_grpc_module",
+    "ngx_http_fastcgi_module",
+    "ngx_http_uwsgi_module",
+    "ngx_http_scgi_module",
+    "ngx_http_memcached_module",
+    NULL
+};
+
+
+static ngx_str_t  ngx_http_egress_rbac_text =
+    ngx_string("RBAC: access denied");
+static ngx_str_t  ngx_http_egress_limit_text =
+    ngx_string("local_rate_limited");
+static ngx_str_t  ngx_http_egress_failed_text =
+    ngx_string("upstream connect error\n");
+static ngx_str_t  ngx_http_egress_text_type = ngx_string("text/plain");
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
+
+
+static ngx_int_t
+ngx_http_egress_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    choice;
+    ngx_egress_flow_t           *flow;
+    ngx_http_egress_ctx_t       *ctx;
+    ngx_http_egress_loc_conf_t  *elcf;
+
+    elcf = ngx_http_get_module_loc_conf(r, ngx_http_egress_module);
+
+    ctx = ngx_http_egress_find_ctx(r);
+
+    if (!elcf->enable) {
+
+        /* what another location decided holds there only */
+
+        if (ctx) {
+            ctx->flow.verdict = NGX_EGRESS_UNDECIDED;
+        }
+
+        return NGX_DECLINED;
+    }
+
+    if (ctx == NULL) {
+        ctx = ngx_http_egress_create_ctx(r);
+        if (ctx == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    flow = &ctx->flow;
+
+    if (ctx->resumed) {
+        ctx->resumed = 0;
+
+        if (flow->verdict == NGX_EGRESS_DENIED) {
+            return ngx_http_egress_refuse(r, ctx);
+        }
+
+        return NGX_DECLINED;
+    }
+
+    ctx->failure = 0;
+
+    if (ngx_http_egress_fill(r, flow, elcf) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_str_null(&choice);
+
+    if (elcf->service
+        && ngx_http_complex_value(r, elcf->service, &choice) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_egress_decide(flow, &choice) != NGX_OK) {
+        return ngx_http_egress_refuse(r, ctx);
+    }
+
+    rc = ngx_egress_resolve(flow);
+
+    if (rc == NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_egress_refuse(r, ctx);
+    }
+
+    /* rc == NGX_AGAIN */
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (r->connection->read->ready) {
+        ngx_post_event(r->connection->read, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_egress_fill(ngx_http_request_t *r, ngx_egress_flow_t *flow,
+    ngx_http_egress_loc_conf_t *elcf)
+{
+    const char        *name;
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    flow->host = r->headers_in.server;
+    flow->port = elcf->port;
+
+    if (flow->port == 0) {
+
+        if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        flow->port = ngx_inet_get_port(c->local_sockaddr);
+    }
+
+    if (c->ssl && flow->sni.data == NULL) {
+
+        name = SSL_get_servername(c->ssl->connection,
+                                  TLSEXT_NAMETYPE_host_name);
+        if (name) {
+            flow->sni.len = ngx_strlen(name);
+            flow->sni.data = ngx_pnalloc(flow->pool, flow->sni.len);
+            if (flow->sni.data == NULL) {
+                return NGX_ERROR;
+            }
+
+            ngx_memcpy(flow->sni.data, name, flow->sni.len);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_egress_wake(ngx_egress_flow_t *flow)
+{
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_egress_ctx_t  *ctx;
+
+    r = flow->data;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ctx = ngx_http_egress_find_ctx(r);
+    ctx->resumed = 1;
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_egress_refuse(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 status;
+    ngx_egress_flow_t         *flow;
+    ngx_http_complex_value_t   cv;
+
+    flow = &ctx->flow;
+
+    status = flow->status ? flow->status
+                          : ngx_egress_reason_status(flow->reason);
+
+    if (ngx_http_egress_refuse_headers(r, flow) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (r != r->main || ngx_http_egress_has_error_page(r, status)) {
+        return status;
+    }
+
+    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
+
+    switch (flow->reason) {
+
+    case NGX_EGRESS_AUTHZ_DENIED:
+    case NGX_EGRESS_NO_IDENTITY:
+        cv.value = ngx_http_egress_rbac_text;
+        break;
+
+    case NGX_EGRESS_RATE_LIMITED:
+        cv.value = ngx_http_egress_limit_text;
+        break;
+
+    default:
+        return status;
+    }
+
+    rc = ngx_http_send_response(r, status, &ngx_http_egress_text_type, &cv);
+
+    /* the phase engine would take NGX_OK for "go on" */
+
+    ngx_http_finalize_request(r, rc);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_egress_refuse_headers(ngx_http_request_t *r, ngx_egress_flow_t *flow)
+{
+    ngx_uint_t                   i;
+    ngx_keyval_t                *kv;
+    ngx_http_egress_loc_conf_t  *elcf;
+
+    static ngx_str_t  name = ngx_string("x-egress-reason");
+
+    elcf = ngx_http_get_module_loc_conf(r, ngx_http_egress_module);
+
+    if (elcf->reason_header
+        && ngx_http_egress_add_header(r, &name,
+                                      ngx_egress_reason_name(flow->reason))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (flow->headers == NULL) {
+        return NGX_OK;
+    }
+
+    kv = flow->headers->elts;
+
+    for (i = 0; i < flow->headers->nelts; i++) {
+        if (ngx_http_egress_add_header(r, &kv[i].key, &kv[i].value)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_egress_add_header(ngx_http_request_t *r, ngx_str_t *key,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key = *key;
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_egress_has_error_page(ngx_http_request_t *r, ngx_uint_t status)
+{
+    ngx_uint_t                 i;
+    ngx_http_err_page_t       *page;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->error_pages == NULL) {
+        return 0;
+    }
+
+    page = clcf->error_pages->elts;
+
+    for (i = 0; i < clcf->error_pages->nelts; i++) {
+        if (page[i].status == (ngx_int_t) status) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* r->ctx does not survive an internal redirect, the pool does */
+
+static ngx_http_egress_ctx_t *
+ngx_http_egress_find_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_egress_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_egress_module);
+
+    if (ctx) {
+        return ctx;
+    }
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler != ngx_http_egress_cleanup) {
+            continue;
+        }
+
+        ctx = cln->data;
+
+        if (ctx->request == r) {
+            ngx_http_set_ctx(r, ctx, ngx_http_egress_module);
+            return ctx;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_http_egress_ctx_t *
+ngx_http_egress_create_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_egress_ctx_t  *ctx;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_egress_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+
+    ngx_memzero(ctx, sizeof(ngx_http_egress_ctx_t));
+
+    ctx->request = r;
+
+    ctx->flow.subsystem = NGX_EGRESS_HTTP;
+    ctx->flow.data = r;
+    ctx->flow.connection = r->connection;
+    ctx->flow.pool = r->pool;
+    ctx->flow.log = r->connection->log;
+    ctx->flow.wake = ngx_http_egress_wake;
+
+    cln->handler = ngx_http_egress_cleanup;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_egress_module);
+
+    return ctx;
+}
+
+
+static void
+ngx_http_egress_cleanup(void *data)
+{
+    ngx_http_egress_ctx_t *ctx = data;
+
+    ngx_egress_resolve_cancel(&ctx->flow);
+}
+
+
+ngx_egress_flow_t *
+ngx_http_egress_get_flow(ngx_http_request_t *r)
+{
+    ngx_http_egress_ctx_t  *ctx;
+
+    ctx = ngx_http_egress_find_ctx(r);
+
+    return ctx ? &ctx->flow : NULL;
+}
+
+
+/* nginx answers 502 or 504 where no service could be reached: 503 is meant */
+
+static ngx_int_t
+ngx_http_egress_header_filter(ngx_http_request_t *r)
+{
+    ngx_http_egress_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_egress_module);
+
+    if (ctx == NULL || ctx->failure == 0
+        || (r->headers_out.status != NGX_HTTP_BAD_GATEWAY
+            && r->headers_out.status != NGX_HTTP_GATEWAY_TIME_OUT))
+    {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx->flow.reason = ctx->failure;
+
+    r->headers_out.status = ngx_egress_reason_status(ctx->failure);
+    r->headers_out.status_line.len = 0;
+
+    if (r->err_status) {
+        r->err_status = r->headers_out.status;
+    }
+
+    ctx->rewritten = 1;
+
+    ngx_http_clear_content_length(r);
+
+    r->headers_out.content_length_n = ngx_http_egress_failed_text.len;
+    r->headers_out.content_type = ngx_http_egress_text_type;
+    r->headers_out.content_type_len = ngx_http_egress_text_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    if (ngx_http_egress_refuse_headers(r, &ctx->flow) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+/* the page that nginx has for 502 is not the one for 503 */
+
+static ngx_int_t
+ngx_http_egress_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_buf_t              *b;
+    ngx_chain_t             out, *cl;
+    ngx_http_egress_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_egress_module);
+
+    if (ctx == NULL || !ctx->rewritten || in == NULL) {
+        return ngx_http_next_body_filter(r, in);
+    }
+
+    for (cl = in; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+        cl->buf->file_pos = cl->buf->file_last;
+    }
+
+    if (ctx->body_sent) {
+        return NGX_OK;
+    }
+
+    ctx->body_sent = 1;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = ngx_http_egress_failed_text.data;
+    b->last = b->pos + ngx_http_egress_failed_text.len;
+    b->memory = 1;
+    b->last_buf = (r == r->main);
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_next_body_filter(r, &out);
+}
+
+
+static ngx_int_t
+ngx_http_egress_init_upstream(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    us->peer.init = ngx_http_egress_init_peer;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_egress_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_upstream_t         *u;
+    ngx_http_egress_ctx_t       *ctx;
+    ngx_http_egress_loc_conf_t  *elcf;
+
+    u = r->upstream;
+
+    elcf = ngx_http_get_module_loc_conf(r, ngx_http_egress_module);
+    ctx = ngx_http_egress_find_ctx(r);
+
+    if (!elcf->enable || ctx == NULL || ctx->flow.npeers == 0
+        || (ctx->flow.verdict != NGX_EGRESS_ALLOWED
+            && ctx->flow.verdict != NGX_EGRESS_REPORTED))
+    {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "egress refuses to dial without a verdict");
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_egress_set_conf(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ctx->flow.next = 0;
+
+    u->peer.data = ctx;
+    u->peer.get = ngx_http_egress_get_peer;
+    u->peer.free = ngx_http_egress_free_peer;
+    u->peer.set_session = ngx_http_egress_set_session;
+    u->peer.save_session = ngx_http_egress_save_session;
+    u->peer.tries = ctx->flow.npeers;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The location's settings are shared by all services; what the service sets
+ * goes into a copy for this request.
+ */
+
+static ngx_int_t
+ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
+{
+    ngx_http_upstream_t       *u;
+    ngx_http_upstream_conf_t  *conf;
+
+    u = r->upstream;
+
+    conf = ngx_palloc(r->pool, sizeof(ngx_http_upstream_conf_t));
+    if (conf == NULL) {
+        return NGX_ERROR;
+    }
+
+    *conf = *u->conf;
+
+    conf->connect_timeout = ngx_egress_connect_timeout(&ctx->flow);
+
+    if (!ngx_egress_originates(&ctx->flow)) {
+
+        if (u->ssl) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "TLS to an egress service is asked for by the "
+                          "location and not set by the service");
+            return NGX_ERROR;
+        }
+
+        u->conf = conf;
+
+        return NGX_OK;
+    }
+
+    /*
+     * Names are verified by OpenSSL in the handshake, with what
+     * ngx_http_egress_set_session() sets right before it.
+     */
+
+    conf->ssl = ngx_egress_tls_ssl(&ctx->flow);
+    conf->ssl_verify = 0;
+    conf->ssl_server_name = 0;
+    conf->ssl_session_reuse = 1;
+    conf->ssl_name = NULL;
+    conf->ssl_certificate = NULL;
+    conf->ssl_certificate_key = NULL;
+    conf->ssl_passwords = NULL;
+
+    u->conf = conf;
+    u->ssl = 1;
+    ngx_str_set(&u->schema, "https://");
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_egress_get_peer(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_egress_ctx_t *ctx = data;
+
+    ngx_egress_peer_t  *peer;
+
+    peer = ngx_egress_next_peer(&ctx->flow);
+
+    if (peer == NULL) {
+        return NGX_BUSY;
+    }
+
+    pc->sockaddr = peer->sockaddr;
+    pc->socklen = peer->socklen;
+    pc->name = &peer->name;
+    pc->cached = 0;
+    pc->connection = NULL;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    ngx_http_egress_ctx_t *ctx = data;
+
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    if (pc->tries) {
+        pc->tries--;
+    }
+
+    u = ctx->request->upstream;
+
+    ctx->failure = 0;
+
+    if (!(state & NGX_PEER_FAILED) || u->request_sent) {
+        return;
+    }
+
+    c = pc->connection;
+
+    ctx->failure = (c && c->ssl && !c->ssl->handshaked)
+                   ? NGX_EGRESS_TLS_FAILED : NGX_EGRESS_CONNECT_FAILED;
+}
+
+
+/* called by nginx when the connection has its SSL object, not yet a hello */
+
+static ngx_int_t
+ngx_http_egress_set_session(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_egress_ctx_t *ctx = data;
+
+    return ngx_egress_tls_setup(&ctx->flow, pc->connection);
+}
+
+
+/* a session belongs to one identity; none is kept */
+
+static void
+ngx_http_egress_save_session(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, pc->log, 0,
+                   "http egress session is not saved");
+}
+
+
+static ngx_int_t
+ngx_http_egress_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_str_t           value;
+    ngx_egress_flow_t  *flow;
+
+    flow = ngx_http_egress_get_flow(r);
+
+    if (flow == NULL
+        || ngx_egress_flow_value(flow, data, &value) != NGX_OK)
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->len = value.len;
+    v->data = value.data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_egress_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_egress_vars; v->name.len; v++) {
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_http_egress_create_srv_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_egress_srv_conf_t));
+}
+
+
+static void *
+ngx_http_egress_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_egress_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_egress_loc_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->service, file = NULL
+     *     conf->line = 0
+     */
+
+    conf->enable = NGX_CONF_UNSET;
+    conf->port = NGX_CONF_UNSET;
+    conf->reason_header = NGX_CONF_UNSET;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_egress_loc_conf_t *prev = parent;
+    ngx_http_egress_loc_conf_t *conf = child;
+
+    ngx_http_conf_ctx_t      *ctx;
+    ngx_http_egress_place_t  *place;
+
+    if (conf->enable == NGX_CONF_UNSET) {
+        conf->file = prev->file;
+        conf->line = prev->line;
+    }
+
+    ngx_conf_merge_value(conf->enable, prev->enable, 0);
+    ngx_conf_merge_value(conf->port, prev->port, 0);
+    ngx_conf_merge_value(conf->reason_header, prev->reason_header, 0);
+
+    if (conf->service == NULL) {
+        conf->service = prev->service;
+    }
+
+    if (!conf->enable) {
+        return NGX_CONF_OK;
+    }
+
+    place = ngx_palloc(cf->pool, sizeof(ngx_http_egress_place_t));
+    if (place == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ctx = cf->ctx;
+
+    place->clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    place->loc_conf = ctx->loc_conf;
+    place->elcf = conf;
+
+    if (ngx_egress_add_check(cf, ngx_http_egress_check_place, place)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* "egress on" and a way to dial that is not ours do not go together */
+
+static ngx_int_t
+ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
+{
+    ngx_http_egress_place_t *place = data;
+
+    ngx_int_t                  rc;
+    ngx_uint_t                 i, n, ours;
+    ngx_http_upstream_conf_t  *conf;
+
+    ours = 0;
+
+    for (i = 0; cycle->modules[i]; i++) {
+
+        for (n = 0; ngx_http_egress_diallers[n]; n++) {
+            if (ngx_strcmp(cycle->modules[i]->name,
+                           ngx_http_egress_diallers[n])
+                == 0)
+            {
+                break;
+            }
+        }
+
+        if (ngx_http_egress_diallers[n] == NULL) {
+            continue;
+        }
+
+        conf = place->loc_conf[cycle->modules[i]->ctx_index];
+
+        rc = ngx_http_egress_check_upstream_conf(cycle, place, conf);
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        ours += (rc == NGX_OK);
+    }
+
+    if (place->clcf->handler == NULL || ours) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                  "location \"%V\" under \"egress on\" in %s:%ui must have "
+                  "\"proxy_pass\" to an upstream with \"egress_balance\", "
+                  "or \"egress off\"", &place->clcf->name,
+                  place->elcf->file, place->elcf->line);
+
+    return NGX_ERROR;
+}
+
+
+/* NGX_DECLINED: nothing is dialled by this module */
+
+static ngx_int_t
+ngx_http_egress_check_upstream_conf(ngx_cycle_t *cycle,
+    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf)
+{
+    ngx_http_egress_srv_conf_t    *escf;
+    ngx_http_upstream_srv_conf_t  *us;
+
+    us = conf->upstream;
+
+    if (us == NULL) {
+        return NGX_DECLINED;
+    }
+
+    escf = us->srv_conf
+           ? ngx_http_conf_upstream_srv_conf(us, ngx_http_egress_module)
+           : NULL;
+
+    if (escf == NULL || !escf->balance) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "\"%V\" in location \"%V\" under \"egress on\" "
+                      "in %s:%ui is not an upstream with \"egress_balance\"",
+                      &us->host, &place->clcf->name,
+                      place->elcf->file, place->elcf->line);
+        return NGX_ERROR;
+    }
+
+    /* another principal could be answered what was fetched for this one */
+
+    if (conf->store > 0
+#if (NGX_HTTP_CACHE)
+        || conf->cache > 0
+#endif
+       )
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "cache and store in location \"%V\" are incompatible "
+                      "with \"egress on\" in %s:%ui", &place->clcf->name,
+                      place->elcf->file, place->elcf->line);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_egress_enable(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_egress_loc_conf_t *elcf = conf;
+
+    char  *rv;
+
+    rv = ngx_conf_set_flag_slot(cf, cmd, conf);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    elcf->file = cf->conf_file->file.name.data;
+    elcf->line = cf->conf_file->line;
+
+    if (elcf->enable) {
+        ngx_egress_use(cf, NGX_EGRESS_HTTP);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_egress_port(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_int_t *np = data;
+
+    if (*np < 1 || *np > 65535) {
+        return "invalid value";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_egress_srv_conf_t *escf = conf;
+
+    ngx_http_upstream_server_t    *us;
+    ngx_http_upstream_srv_conf_t  *uscf;
+
+    if (escf->balance) {
+        return "is duplicate";
+    }
+
+    uscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
+
+    if (uscf->servers->nelts) {
+        return "is incompatible with \"server\"";
+    }
+
+    /* without any server nginx refuses the upstream */
+
+    us = ngx_array_push(uscf->servers);
+    if (us == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(us, sizeof(ngx_http_upstream_server_t));
+
+    us->down = 1;
+
+    escf->balance = 1;
+
+    uscf->flags = NGX_HTTP_UPSTREAM_CREATE;
+    uscf->peer.init_upstream = ngx_http_egress_init_upstream;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_egress_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    if (ngx_http_egress_check_upstreams(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_egress_no_resumption(cf);
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_egress_handler;
+
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_egress_header_filter;
+
+    ngx_http_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = ngx_http_egress_body_filter;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_egress_check_upstreams(ngx_conf_t *cf)
+{
+    ngx_uint_t                      i;
+    ngx_http_egress_srv_conf_t     *escf;
+    ngx_http_upstream_srv_conf_t   *us, **uscfp;
+    ngx_http_upstream_main_conf_t  *umcf;
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        us = uscfp[i];
+
+        if (us->srv_conf == NULL) {
+            continue;
+        }
+
+        escf = ngx_http_conf_upstream_srv_conf(us, ngx_http_egress_module);
+
+        if (!escf->balance) {
+            continue;
+        }
+
+        if (us->servers->nelts != 1
+            || us->peer.init_upstream != ngx_http_egress_init_upstream
+#if (NGX_HTTP_UPSTREAM_ZONE)
+            || us->shm_zone
+#endif
+           )
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"egress_balance\" is incompatible with \"server\","
+                          " \"keepalive\", \"zone\" and other balancing "
+                          "methods in upstream \"%V\" in %s:%ui",
+                          &us->host, us->file_name, us->line);
+            return NGX_ERROR;
+        }
+
+        /* from 1.29.7 nginx turns its own keepalive on in every upstream */
+
+        us->peer.init = ngx_http_egress_init_peer;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A resumed session has no verified chain, and so no identity: where the
+ * mesh's certificates count, there is no resumption.
+ */
+
+static void
+ngx_http_egress_no_resumption(ngx_conf_t *cf)
+{
+    SSL_CTX                     *ctx;
+    ngx_uint_t                   i;
+    ngx_http_ssl_srv_conf_t     *sscf;
+    ngx_http_core_srv_conf_t   **cscfp;
+    ngx_http_core_main_conf_t   *cmcf;
+
+    if (!ngx_egress_used(cf, NGX_EGRESS_HTTP)) {
+        return;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+
+        sscf = cscfp[i]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+        ctx = sscf->ssl.ctx;
+
+        if (ctx == NULL || sscf->verify == 0) {
+            continue;
+        }
+
+        (void) SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+        (void) SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+#ifdef TLS1_3_VERSION
+        (void) SSL_CTX_set_num_tickets(ctx, 0);
+#endif
+    }
+}

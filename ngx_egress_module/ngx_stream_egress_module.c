@@ -1,0 +1,1712 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event_connect.h>
+#include <ngx_stream.h>
+#include <ngx_egress.h>
+#include <ngx_egress_tls.h>
+#include <ngx_egress_clienthello.h>
+#include <ngx_stream_egress.h>
+
+
+#define NGX_STREAM_EGRESS_MESH_OFF       0
+#define NGX_STREAM_EGRESS_MESH_REQUIRED  1
+#define NGX_STREAM_EGRESS_MESH_OPTIONAL  2
+
+#define NGX_STREAM_EGRESS_PREREAD_OFF    0
+#define NGX_STREAM_EGRESS_PREREAD_ON     1
+#define NGX_STREAM_EGRESS_PREREAD_TLS    2
+
+#define NGX_STREAM_EGRESS_REFUSE_ALERT   0
+#define NGX_STREAM_EGRESS_REFUSE_RESET   1
+#define NGX_STREAM_EGRESS_REFUSE_CLOSE   2
+
+/* RFC 8446, 6 */
+
+#define NGX_STREAM_EGRESS_ALERT_ACCESS_DENIED      49
+#define NGX_STREAM_EGRESS_ALERT_DECODE_ERROR       50
+#define NGX_STREAM_EGRESS_ALERT_INTERNAL_ERROR     80
+#define NGX_STREAM_EGRESS_ALERT_UNRECOGNIZED_NAME  112
+
+#define NGX_STREAM_EGRESS_HELLO_SIZE     2048
+
+/* where nginx's own ssl module says that a client certificate is asked for */
+#define NGX_STREAM_EGRESS_VERIFY_OFF     0
+
+
+#if (nginx_version >= 1025005)
+typedef ngx_stream_ssl_srv_conf_t  ngx_stream_ssl_conf_t;
+#endif
+
+
+typedef struct {
+    ngx_flag_t                       enable;
+    ngx_int_t                        port;
+    ngx_uint_t                       mesh;
+    ngx_uint_t                       preread;
+    ngx_msec_t                       preread_timeout;
+    ngx_uint_t                       refuse;
+    ngx_stream_complex_value_t      *service;
+
+    ngx_stream_content_handler_pt    handler;    /* of nginx's proxy */
+    ngx_str_t                        proxy_pass;
+    u_char                          *file;       /* of proxy_pass */
+    ngx_uint_t                       line;
+
+    ngx_flag_t                       balance;    /* of an upstream */
+} ngx_stream_egress_srv_conf_t;
+
+
+typedef struct {
+    ngx_egress_flow_t                flow;
+    ngx_egress_hello_t               hello;
+    size_t                           parsed;     /* bytes of c->buffer */
+    ngx_peer_connection_t            pc;         /* until handed over */
+    ngx_uint_t                       failure;    /* of the last attempt */
+    unsigned                         preread:1;  /* done */
+    unsigned                         timedout:1;
+    unsigned                         eof:1;
+    unsigned                         bad:1;      /* not a hello we accept */
+} ngx_stream_egress_ctx_t;
+
+
+static ngx_int_t ngx_stream_egress_ssl_handler(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_egress_peek(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx);
+static ngx_int_t ngx_stream_egress_preread_handler(ngx_stream_session_t *s);
+static void ngx_stream_egress_read_handler(ngx_event_t *rev);
+static ngx_int_t ngx_stream_egress_read(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx);
+static ngx_int_t ngx_stream_egress_parse(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx);
+static ngx_int_t ngx_stream_egress_grow(ngx_connection_t *c);
+static void ngx_stream_egress_content_handler(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_egress_choice(ngx_stream_session_t *s,
+    ngx_str_t *choice);
+static ngx_uint_t ngx_stream_egress_classify(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx, ngx_str_t *choice);
+static void ngx_stream_egress_wake(ngx_egress_flow_t *flow);
+static void ngx_stream_egress_connect(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx);
+static void ngx_stream_egress_connect_handler(ngx_event_t *ev);
+static ngx_int_t ngx_stream_egress_test_connect(ngx_connection_t *c);
+static void ngx_stream_egress_connected(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx);
+static void ngx_stream_egress_handshake(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx);
+static void ngx_stream_egress_handshake_handler(ngx_connection_t *c);
+static void ngx_stream_egress_next(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx, ngx_uint_t failure);
+static void ngx_stream_egress_close(ngx_stream_egress_ctx_t *ctx);
+static void ngx_stream_egress_idle_handler(ngx_event_t *ev);
+static void ngx_stream_egress_refuse(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx);
+static void ngx_stream_egress_send_alert(ngx_connection_t *c,
+    ngx_uint_t reason);
+static ngx_stream_egress_ctx_t *ngx_stream_egress_get_ctx(
+    ngx_stream_session_t *s);
+static void ngx_stream_egress_cleanup(void *data);
+
+static ngx_int_t ngx_stream_egress_init_upstream(ngx_conf_t *cf,
+    ngx_stream_upstream_srv_conf_t *us);
+static ngx_int_t ngx_stream_egress_init_peer(ngx_stream_session_t *s,
+    ngx_stream_upstream_srv_conf_t *us);
+static ngx_int_t ngx_stream_egress_get_peer(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_stream_egress_free_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state);
+
+static ngx_int_t ngx_stream_egress_variable(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_stream_egress_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_egress_wrap_proxy_pass(ngx_conf_t *cf);
+static void ngx_stream_egress_unwrap_proxy_pass(void *data);
+static char *ngx_stream_egress_proxy_pass(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static void *ngx_stream_egress_create_srv_conf(ngx_conf_t *cf);
+static char *ngx_stream_egress_merge_srv_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_stream_egress_check_server(ngx_conf_t *cf,
+    ngx_stream_egress_srv_conf_t *conf);
+static ngx_uint_t ngx_stream_egress_is_balanced(ngx_conf_t *cf,
+    ngx_str_t *name);
+static char *ngx_stream_egress_enable(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_stream_egress_port(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_stream_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_stream_egress_init(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_egress_check_upstreams(ngx_conf_t *cf);
+static void ngx_stream_egress_no_resumption(ngx_conf_t *cf);
+
+
+extern ngx_module_t  ngx_stream_proxy_module;
+
+
+static ngx_conf_enum_t  ngx_stream_egress_mesh[] = {
+    { ngx_string("off"), NGX_STREAM_EGRESS_MESH_OFF },
+    { ngx_string("required"), NGX_STREAM_EGRESS_MESH_REQUIRED },
+    { ngx_string("optional"), NGX_STREAM_EGRESS_MESH_OPTIONAL },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_stream_egress_preread[] = {
+    { ngx_string("off"), NGX_STREAM_EGRESS_PREREAD_OFF },
+    { ngx_string("on"), NGX_STREAM_EGRESS_PREREAD_ON },
+    { ngx_string("tls"), NGX_STREAM_EGRESS_PREREAD_TLS },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_stream_egress_refusals[] = {
+    { ngx_string("alert"), NGX_STREAM_EGRESS_REFUSE_ALERT },
+    { ngx_string("reset"), NGX_STREAM_EGRESS_REFUSE_RESET },
+    { ngx_string("close"), NGX_STREAM_EGRESS_REFUSE_CLOSE },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_post_t  ngx_stream_egress_port_post =
+    { ngx_stream_egress_port };
+
+
+static ngx_command_t  ngx_stream_egress_commands[] = {
+
+    { ngx_string("egress"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_FLAG,
+      ngx_stream_egress_enable,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_egress_srv_conf_t, enable),
+      NULL },
+
+    { ngx_string("egress_port"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_egress_srv_conf_t, port),
+      &ngx_stream_egress_port_post },
+
+    { ngx_string("egress_mesh"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_egress_srv_conf_t, mesh),
+      &ngx_stream_egress_mesh },
+
+    { ngx_string("egress_service"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_stream_set_complex_value_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_egress_srv_conf_t, service),
+      NULL },
+
+    { ngx_string("egress_preread"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_egress_srv_conf_t, preread),
+      &ngx_stream_egress_preread },
+
+    { ngx_string("egress_preread_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_egress_srv_conf_t, preread_timeout),
+      NULL },
+
+    { ngx_string("egress_refuse"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_stream_egress_srv_conf_t, refuse),
+      &ngx_stream_egress_refusals },
+
+    { ngx_string("egress_balance"),
+      NGX_STREAM_UPS_CONF|NGX_CONF_NOARGS,
+      ngx_stream_egress_balance,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_stream_module_t  ngx_stream_egress_module_ctx = {
+    ngx_stream_egress_preconfiguration,    /* preconfiguration */
+    ngx_stream_egress_init,                /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    ngx_stream_egress_create_srv_conf,     /* create server configuration */
+    ngx_stream_egress_merge_srv_conf       /* merge server configuration */
+};
+
+
+ngx_module_t  ngx_stream_egress_module = {
+    NGX_MODULE_V1,
+    &ngx_stream_egress_module_ctx,         /* module context */
+    ngx_stream_egress_commands,            /* module directives */
+    NGX_STREAM_MODULE,                     /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_stream_variable_t  ngx_stream_egress_vars[] = {
+
+    { ngx_string("egress_service"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_SERVICE, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_host"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_HOST, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_port"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_PORT, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_protocol"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_PROTOCOL, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_sni"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_SNI, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_alpn"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_ALPN, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_ech"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_ECH, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_verdict"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_VERDICT, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_reason"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_REASON, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_policy"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_POLICY, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_bucket"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_BUCKET, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_flags"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_FLAGS, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_endpoint"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_ENDPOINT, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+      ngx_stream_null_variable
+};
+
+
+/* while a stream { } block is read: nginx's own handler of "proxy_pass" */
+
+static ngx_command_t  *ngx_stream_egress_wrapped;
+static char         *(*ngx_stream_egress_original)(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+
+
+/*
+ * Runs before nginx's own handler of the phase, which was registered before.
+ * NGX_DECLINED lets nginx terminate TLS; NGX_OK with s->ssl cleared passes
+ * the client's bytes as they are.
+ */
+
+static ngx_int_t
+ngx_stream_egress_ssl_handler(ngx_stream_session_t *s)
+{
+    ngx_int_t                      rc;
+    ngx_connection_t              *c;
+    ngx_stream_egress_ctx_t       *ctx;
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    c = s->connection;
+
+    escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
+
+    if (!escf->enable || !s->ssl || c->ssl
+        || escf->mesh == NGX_STREAM_EGRESS_MESH_OFF)
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_stream_egress_get_ctx(s);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_stream_egress_peek(s, ctx);
+
+    if (rc == NGX_AGAIN || rc == NGX_DONE) {
+        return rc == NGX_DONE ? NGX_STREAM_OK : NGX_AGAIN;
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (rc == NGX_OK
+        && (ctx->hello.istio
+            || (ctx->hello.sni_len > 9
+                && ngx_strncmp(ctx->hello.sni, "outbound_", 9) == 0)))
+    {
+        return NGX_DECLINED;
+    }
+
+    if (escf->mesh == NGX_STREAM_EGRESS_MESH_OPTIONAL) {
+        s->ssl = 0;
+        return NGX_OK;
+    }
+
+    ctx->flow.tls = (rc == NGX_OK);
+    ctx->flow.port = escf->port;
+
+    (void) ngx_egress_deny(&ctx->flow, NGX_EGRESS_NO_IDENTITY);
+
+    ngx_stream_egress_refuse(s, ctx);
+
+    /* the session is gone */
+
+    return NGX_DONE;
+}
+
+
+/* like ngx_egress_hello_parse(); NGX_DONE: the client is gone */
+
+static ngx_int_t
+ngx_stream_egress_peek(ngx_stream_session_t *s, ngx_stream_egress_ctx_t *ctx)
+{
+    ssize_t                        n;
+    ngx_err_t                      err;
+    ngx_int_t                      rc;
+    ngx_connection_t              *c;
+    ngx_stream_egress_srv_conf_t  *escf;
+    u_char                         buf[NGX_EGRESS_HELLO_RAW_MAX];
+
+    c = s->connection;
+
+    if (c->read->timedout) {
+        c->read->timedout = 0;
+        ctx->timedout = 1;
+        return NGX_ERROR;
+    }
+
+    n = recv(c->fd, (char *) buf, sizeof(buf), MSG_PEEK);
+
+    err = ngx_socket_errno;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_STREAM, c->log, 0, "egress peek: %z", n);
+
+    if (n == 0) {
+        return NGX_DONE;
+    }
+
+    if (n == -1) {
+        if (err != NGX_EAGAIN) {
+            ngx_connection_error(c, err, "recv() failed");
+            return NGX_DONE;
+        }
+
+        rc = NGX_AGAIN;
+
+    } else {
+        ngx_egress_hello_init(&ctx->hello);
+        rc = ngx_egress_hello_parse(&ctx->hello, buf, n);
+
+        if (rc == NGX_AGAIN && n == sizeof(buf)) {
+            rc = NGX_ERROR;
+        }
+    }
+
+    if (rc != NGX_AGAIN) {
+        c->read->ready = 1;
+        return rc;
+    }
+
+    c->read->ready = 0;
+
+    if (!c->read->timer_set) {
+        escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
+        ngx_add_timer(c->read, escf->preread_timeout);
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_preread_handler(ngx_stream_session_t *s)
+{
+    ngx_int_t                      rc;
+    ngx_str_t                      choice;
+    ngx_uint_t                     mode;
+    ngx_connection_t              *c;
+    ngx_stream_egress_ctx_t       *ctx;
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    c = s->connection;
+
+    escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
+
+    if (!escf->enable || c->type != SOCK_STREAM) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_stream_egress_get_ctx(s);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->preread) {
+        return NGX_DECLINED;
+    }
+
+    mode = escf->preread;
+
+    if (mode == NGX_STREAM_EGRESS_PREREAD_ON && escf->service) {
+
+        if (ngx_stream_egress_choice(s, &choice) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (ngx_egress_speaks_first(&choice)) {
+            mode = NGX_STREAM_EGRESS_PREREAD_OFF;
+        }
+    }
+
+    if (mode == NGX_STREAM_EGRESS_PREREAD_OFF) {
+        ctx->preread = 1;
+        return NGX_DECLINED;
+    }
+
+    c->log->action = "reading client hello";
+
+    ngx_egress_hello_init(&ctx->hello);
+
+    rc = ngx_stream_egress_read(s, ctx);
+
+    if (rc != NGX_AGAIN) {
+        ctx->preread = 1;
+        return rc == NGX_ERROR ? NGX_ERROR : NGX_DECLINED;
+    }
+
+    /* own buffer, own timer: nginx's preread would give up at 16k */
+
+    c->read->handler = ngx_stream_egress_read_handler;
+
+    ngx_add_timer(c->read, escf->preread_timeout);
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_stream_egress_read_handler(ngx_event_t *rev)
+{
+    ngx_int_t                 rc;
+    ngx_connection_t         *c;
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    c = rev->data;
+    s = c->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    if (rev->timedout) {
+        rev->timedout = 0;
+        ctx->timedout = 1;
+    }
+
+    rc = ngx_stream_egress_read(s, ctx);
+
+    if (rc == NGX_AGAIN) {
+        if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+            rc = NGX_ERROR;
+
+        } else {
+            return;
+        }
+    }
+
+    if (rc == NGX_ERROR) {
+        ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    if (rev->timer_set) {
+        ngx_del_timer(rev);
+    }
+
+    rev->handler = ngx_stream_session_handler;
+    ctx->preread = 1;
+
+    ngx_stream_core_run_phases(s);
+}
+
+
+/* NGX_OK: it is known what the client speaks, or never will be */
+
+static ngx_int_t
+ngx_stream_egress_read(ngx_stream_session_t *s, ngx_stream_egress_ctx_t *ctx)
+{
+    ssize_t            n;
+    ngx_int_t          rc;
+    ngx_buf_t         *b;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+
+    for ( ;; ) {
+
+        if (c->buffer == NULL || c->buffer->last == c->buffer->end) {
+            rc = ngx_stream_egress_grow(c);
+
+            if (rc == NGX_DECLINED) {
+                ctx->bad = 1;
+                return NGX_OK;
+            }
+
+            if (rc != NGX_OK) {
+                return NGX_ERROR;
+            }
+        }
+
+        if (ngx_stream_egress_parse(s, ctx) == NGX_OK) {
+            return NGX_OK;
+        }
+
+        if (ctx->timedout) {
+            ctx->bad = (ctx->parsed != 0);
+            return NGX_OK;
+        }
+
+        b = c->buffer;
+
+        n = c->recv(c, b->last, b->end - b->last);
+
+        if (n == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (n == NGX_ERROR || n == 0) {
+            ctx->eof = 1;
+            ctx->bad = (ctx->parsed != 0);
+            return NGX_OK;
+        }
+
+        b->last += n;
+    }
+}
+
+
+static ngx_int_t
+ngx_stream_egress_parse(ngx_stream_session_t *s, ngx_stream_egress_ctx_t *ctx)
+{
+    size_t      len;
+    ngx_int_t   rc;
+    ngx_buf_t  *b;
+
+    b = s->connection->buffer;
+    len = b->last - b->pos - ctx->parsed;
+
+    if (len == 0) {
+        return NGX_AGAIN;
+    }
+
+    rc = ngx_egress_hello_parse(&ctx->hello, b->pos + ctx->parsed, len);
+
+    ctx->parsed += len;
+
+    switch (rc) {
+
+    case NGX_AGAIN:
+        return NGX_AGAIN;
+
+    case NGX_OK:
+        ctx->flow.tls = 1;
+        ctx->flow.ech = (ctx->hello.ech != 0);
+        ctx->flow.sni.data = ctx->hello.sni;
+        ctx->flow.sni.len = ctx->hello.sni_len;
+        ctx->flow.alpn.data = ctx->hello.alpn;
+        ctx->flow.alpn.len = ctx->hello.alpn_len;
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        return NGX_OK;
+
+    default: /* NGX_ERROR */
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "client sent invalid client hello: %s",
+                      ctx->hello.error);
+        ctx->bad = 1;
+        return NGX_OK;
+    }
+}
+
+
+/* NGX_DECLINED: the client has sent all that a hello may take */
+
+static ngx_int_t
+ngx_stream_egress_grow(ngx_connection_t *c)
+{
+    size_t      size;
+    ngx_buf_t  *b;
+
+    size = NGX_STREAM_EGRESS_HELLO_SIZE;
+
+    if (c->buffer) {
+        size = 4 * (c->buffer->end - c->buffer->start);
+
+        if (size > NGX_EGRESS_HELLO_RAW_MAX) {
+            size = NGX_EGRESS_HELLO_RAW_MAX;
+        }
+
+        if (size <= (size_t) (c->buffer->end - c->buffer->start)) {
+            return NGX_DECLINED;
+        }
+    }
+
+    b = ngx_create_temp_buf(c->pool, size);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (c->buffer) {
+        b->last = ngx_cpymem(b->last, c->buffer->pos,
+                             c->buffer->last - c->buffer->pos);
+    }
+
+    c->buffer = b;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_stream_egress_content_handler(ngx_stream_session_t *s)
+{
+    ngx_int_t                      rc;
+    ngx_str_t                      choice;
+    ngx_uint_t                     reason;
+    ngx_connection_t              *c;
+    ngx_egress_flow_t             *flow;
+    ngx_stream_egress_ctx_t       *ctx;
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    c = s->connection;
+
+    escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
+
+    ctx = ngx_stream_egress_get_ctx(s);
+
+    if (ctx == NULL || ngx_stream_egress_choice(s, &choice) != NGX_OK) {
+        ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    flow = &ctx->flow;
+
+    flow->host = flow->sni;
+    flow->port = escf->port;
+
+    if (flow->port == 0) {
+
+        if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
+            ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+            return;
+        }
+
+        flow->port = ngx_inet_get_port(c->local_sockaddr);
+    }
+
+    reason = ngx_stream_egress_classify(s, ctx, &choice);
+
+    if (reason) {
+        (void) ngx_egress_deny(flow, reason);
+        ngx_stream_egress_refuse(s, ctx);
+        return;
+    }
+
+    if (ngx_egress_decide(flow, &choice) != NGX_OK) {
+        ngx_stream_egress_refuse(s, ctx);
+        return;
+    }
+
+    /* nothing is read from the client before it can be passed on */
+
+    c->read->handler = ngx_stream_egress_idle_handler;
+    c->write->handler = ngx_stream_egress_idle_handler;
+
+    rc = ngx_egress_resolve(flow);
+
+    if (rc == NGX_AGAIN) {
+        c->log->action = "resolving egress service";
+        return;
+    }
+
+    ngx_stream_egress_wake(flow);
+}
+
+
+static ngx_int_t
+ngx_stream_egress_choice(ngx_stream_session_t *s, ngx_str_t *choice)
+{
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
+
+    if (escf->service == NULL) {
+        ngx_str_null(choice);
+        return NGX_OK;
+    }
+
+    return ngx_stream_complex_value(s, escf->service, choice);
+}
+
+
+/* is what the client said enough to decide on; the reason if not */
+
+static ngx_uint_t
+ngx_stream_egress_classify(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx, ngx_str_t *choice)
+{
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
+
+    /* "_" is for the mesh's own names, which are never a destination's */
+
+    if (ctx->bad || ctx->hello.underscore) {
+        return NGX_EGRESS_BAD_CLIENT_HELLO;
+    }
+
+    if (ctx->flow.tls) {
+        return NGX_EGRESS_REASON_NONE;
+    }
+
+    /* a preread handler of another module may have ended the phase */
+
+    if (escf->preread == NGX_STREAM_EGRESS_PREREAD_TLS
+        || !ctx->preread || choice->len == 0)
+    {
+        return NGX_EGRESS_NOT_TLS;
+    }
+
+    return NGX_EGRESS_REASON_NONE;
+}
+
+
+static void
+ngx_stream_egress_wake(ngx_egress_flow_t *flow)
+{
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    s = flow->data;
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    if (flow->verdict == NGX_EGRESS_DENIED) {
+        ngx_stream_egress_refuse(s, ctx);
+        return;
+    }
+
+    ngx_stream_egress_connect(s, ctx);
+}
+
+
+static void
+ngx_stream_egress_connect(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx)
+{
+    ngx_int_t           rc;
+    ngx_connection_t   *c, *pc;
+    ngx_egress_peer_t  *peer;
+
+    c = s->connection;
+    c->log->action = "connecting to egress service";
+
+    for ( ;; ) {
+
+        peer = ngx_egress_next_peer(&ctx->flow);
+
+        if (peer == NULL) {
+            ngx_egress_fail(&ctx->flow, ctx->failure);
+            ngx_stream_egress_refuse(s, ctx);
+            return;
+        }
+
+        ngx_memzero(&ctx->pc, sizeof(ngx_peer_connection_t));
+
+        ctx->pc.sockaddr = peer->sockaddr;
+        ctx->pc.socklen = peer->socklen;
+        ctx->pc.name = &peer->name;
+        ctx->pc.get = ngx_event_get_peer;
+        ctx->pc.log = c->log;
+        ctx->pc.log_error = NGX_ERROR_ERR;
+        ctx->pc.type = SOCK_STREAM;
+
+        rc = ngx_event_connect_peer(&ctx->pc);
+
+        if (rc == NGX_OK || rc == NGX_AGAIN) {
+            break;
+        }
+
+        ctx->pc.connection = NULL;
+        ctx->failure = NGX_EGRESS_CONNECT_FAILED;
+    }
+
+    pc = ctx->pc.connection;
+
+    pc->data = s;
+    pc->pool = c->pool;
+    pc->log = c->log;
+    pc->read->log = c->log;
+    pc->write->log = c->log;
+    pc->read->handler = ngx_stream_egress_connect_handler;
+    pc->write->handler = ngx_stream_egress_connect_handler;
+
+    if (rc == NGX_AGAIN) {
+        ngx_add_timer(pc->write, ngx_egress_connect_timeout(&ctx->flow));
+        return;
+    }
+
+    ngx_stream_egress_connected(s, ctx);
+}
+
+
+static void
+ngx_stream_egress_connect_handler(ngx_event_t *ev)
+{
+    ngx_connection_t         *pc;
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    pc = ev->data;
+    s = pc->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    if (ev->timedout) {
+        ngx_log_error(NGX_LOG_ERR, pc->log, NGX_ETIMEDOUT,
+                      "egress service \"%V\" timed out", ctx->pc.name);
+        ngx_stream_egress_next(s, ctx, NGX_EGRESS_CONNECT_FAILED);
+        return;
+    }
+
+    if (ngx_stream_egress_test_connect(pc) != NGX_OK) {
+        ngx_stream_egress_next(s, ctx, NGX_EGRESS_CONNECT_FAILED);
+        return;
+    }
+
+    ngx_stream_egress_connected(s, ctx);
+}
+
+
+static ngx_int_t
+ngx_stream_egress_test_connect(ngx_connection_t *c)
+{
+    int        err;
+    socklen_t  len;
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, (void *) &err, &len) == -1) {
+        err = ngx_socket_errno;
+    }
+
+    if (err) {
+        (void) ngx_connection_error(c, err, "connect() failed");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_stream_egress_connected(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx)
+{
+    ngx_connection_t              *pc;
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    pc = ctx->pc.connection;
+
+    if (ngx_egress_originates(&ctx->flow) && pc->ssl == NULL) {
+        ngx_stream_egress_handshake(s, ctx);
+        return;
+    }
+
+    if (pc->write->timer_set) {
+        ngx_del_timer(pc->write);
+    }
+
+    /* nginx's proxy takes the connection in ngx_stream_egress_get_peer() */
+
+    escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
+
+    escf->handler(s);
+}
+
+
+static void
+ngx_stream_egress_handshake(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *pc;
+
+    pc = ctx->pc.connection;
+
+    s->connection->log->action = "SSL handshaking to egress service";
+
+    if (ngx_ssl_create_connection(ngx_egress_tls_ssl(&ctx->flow), pc,
+                                  NGX_SSL_BUFFER|NGX_SSL_CLIENT)
+        != NGX_OK
+        || ngx_egress_tls_setup(&ctx->flow, pc) != NGX_OK)
+    {
+        ngx_stream_egress_next(s, ctx, NGX_EGRESS_TLS_FAILED);
+        return;
+    }
+
+    rc = ngx_ssl_handshake(pc);
+
+    if (rc == NGX_AGAIN) {
+
+        if (!pc->write->timer_set) {
+            ngx_add_timer(pc->write,
+                          ngx_egress_connect_timeout(&ctx->flow));
+        }
+
+        pc->ssl->handler = ngx_stream_egress_handshake_handler;
+        return;
+    }
+
+    ngx_stream_egress_handshake_handler(pc);
+}
+
+
+static void
+ngx_stream_egress_handshake_handler(ngx_connection_t *pc)
+{
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    s = pc->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    if (!pc->ssl->handshaked) {
+
+        if (pc->write->timedout) {
+            ngx_log_error(NGX_LOG_ERR, pc->log, NGX_ETIMEDOUT,
+                          "SSL handshake with egress service \"%V\" timed out",
+                          ctx->pc.name);
+        }
+
+        ngx_stream_egress_next(s, ctx, NGX_EGRESS_TLS_FAILED);
+        return;
+    }
+
+    ngx_stream_egress_connected(s, ctx);
+}
+
+
+static void
+ngx_stream_egress_next(ngx_stream_session_t *s, ngx_stream_egress_ctx_t *ctx,
+    ngx_uint_t failure)
+{
+    ctx->failure = failure;
+
+    ngx_stream_egress_close(ctx);
+    ngx_stream_egress_connect(s, ctx);
+}
+
+
+static void
+ngx_stream_egress_close(ngx_stream_egress_ctx_t *ctx)
+{
+    ngx_connection_t  *pc;
+
+    pc = ctx->pc.connection;
+
+    if (pc == NULL) {
+        return;
+    }
+
+    ctx->pc.connection = NULL;
+
+    if (pc->ssl) {
+        pc->ssl->no_wait_shutdown = 1;
+        pc->ssl->no_send_shutdown = 1;
+
+        (void) ngx_ssl_shutdown(pc);
+    }
+
+    ngx_close_connection(pc);
+}
+
+
+static void
+ngx_stream_egress_idle_handler(ngx_event_t *ev)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_STREAM, ev->log, 0,
+                   "egress client event while waiting");
+}
+
+
+static void
+ngx_stream_egress_refuse(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx)
+{
+    ngx_connection_t              *c;
+    struct linger                  linger;
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    c = s->connection;
+
+    escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
+
+    switch (escf->refuse) {
+
+    case NGX_STREAM_EGRESS_REFUSE_ALERT:
+        if (ctx->flow.tls || ctx->bad) {
+            ngx_stream_egress_send_alert(c, ctx->flow.reason);
+        }
+
+        break;
+
+    case NGX_STREAM_EGRESS_REFUSE_RESET:
+        linger.l_onoff = 1;
+        linger.l_linger = 0;
+
+        if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER,
+                       (const void *) &linger, sizeof(struct linger))
+            == -1)
+        {
+            ngx_log_error(NGX_LOG_ERR, c->log, ngx_socket_errno,
+                          "setsockopt(SO_LINGER) failed");
+        }
+
+        break;
+
+    default: /* NGX_STREAM_EGRESS_REFUSE_CLOSE */
+        break;
+    }
+
+    ngx_stream_finalize_session(s,
+                                ngx_egress_reason_status(ctx->flow.reason));
+}
+
+
+/* a fatal alert instead of the server's hello; best effort, never waits */
+
+static void
+ngx_stream_egress_send_alert(ngx_connection_t *c, ngx_uint_t reason)
+{
+    u_char  alert[] = { 21, 3, 3, 0, 2, 2, 0 };
+
+    switch (reason) {
+
+    case NGX_EGRESS_REGISTRY_MISS:
+        alert[6] = NGX_STREAM_EGRESS_ALERT_UNRECOGNIZED_NAME;
+        break;
+
+    case NGX_EGRESS_BAD_CLIENT_HELLO:
+        alert[6] = NGX_STREAM_EGRESS_ALERT_DECODE_ERROR;
+        break;
+
+    case NGX_EGRESS_AUTHZ_DENIED:
+    case NGX_EGRESS_NO_IDENTITY:
+    case NGX_EGRESS_ADDRESS_DENIED:
+    case NGX_EGRESS_RATE_LIMITED:
+    case NGX_EGRESS_ECH_DENIED:
+        alert[6] = NGX_STREAM_EGRESS_ALERT_ACCESS_DENIED;
+        break;
+
+    default:
+        alert[6] = NGX_STREAM_EGRESS_ALERT_INTERNAL_ERROR;
+        break;
+    }
+
+    (void) c->send(c, alert, sizeof(alert));
+}
+
+
+static ngx_stream_egress_ctx_t *
+ngx_stream_egress_get_ctx(ngx_stream_session_t *s)
+{
+    ngx_connection_t         *c;
+    ngx_pool_cleanup_t       *cln;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    if (ctx) {
+        return ctx;
+    }
+
+    c = s->connection;
+
+    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_stream_egress_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+
+    ngx_memzero(ctx, sizeof(ngx_stream_egress_ctx_t));
+
+    ctx->failure = NGX_EGRESS_NO_HEALTHY_ENDPOINT;
+
+    ctx->flow.subsystem = NGX_EGRESS_STREAM;
+    ctx->flow.data = s;
+    ctx->flow.connection = c;
+    ctx->flow.pool = c->pool;
+    ctx->flow.log = c->log;
+    ctx->flow.wake = ngx_stream_egress_wake;
+
+    cln->handler = ngx_stream_egress_cleanup;
+
+    ngx_stream_set_ctx(s, ctx, ngx_stream_egress_module);
+
+    return ctx;
+}
+
+
+static void
+ngx_stream_egress_cleanup(void *data)
+{
+    ngx_stream_egress_ctx_t *ctx = data;
+
+    ngx_egress_resolve_cancel(&ctx->flow);
+    ngx_stream_egress_close(ctx);
+}
+
+
+ngx_egress_flow_t *
+ngx_stream_egress_get_flow(ngx_stream_session_t *s)
+{
+    ngx_stream_egress_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    return ctx ? &ctx->flow : NULL;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_init_upstream(ngx_conf_t *cf,
+    ngx_stream_upstream_srv_conf_t *us)
+{
+    us->peer.init = ngx_stream_egress_init_peer;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_init_peer(ngx_stream_session_t *s,
+    ngx_stream_upstream_srv_conf_t *us)
+{
+    ngx_stream_upstream_t    *u;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    if (ctx == NULL || ctx->pc.connection == NULL) {
+        ngx_log_error(NGX_LOG_ALERT, s->connection->log, 0,
+                      "egress refuses to dial without a verdict");
+        return NGX_ERROR;
+    }
+
+    u = s->upstream;
+
+    u->peer.data = ctx;
+    u->peer.get = ngx_stream_egress_get_peer;
+    u->peer.free = ngx_stream_egress_free_peer;
+    u->peer.tries = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_get_peer(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_stream_egress_ctx_t *ctx = data;
+
+    pc->name = ctx->pc.name;
+
+    if (ctx->pc.connection == NULL) {
+        return NGX_BUSY;
+    }
+
+    pc->sockaddr = ctx->pc.sockaddr;
+    pc->socklen = ctx->pc.socklen;
+    pc->connection = ctx->pc.connection;
+
+    ctx->pc.connection = NULL;
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_stream_egress_free_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    pc->tries = 0;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_variable(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t           value;
+    ngx_egress_flow_t  *flow;
+
+    flow = ngx_stream_egress_get_flow(s);
+
+    if (flow == NULL
+        || ngx_egress_flow_value(flow, data, &value) != NGX_OK)
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->len = value.len;
+    v->data = value.data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_preconfiguration(ngx_conf_t *cf)
+{
+    ngx_stream_variable_t  *var, *v;
+
+    for (v = ngx_stream_egress_vars; v->name.len; v++) {
+        var = ngx_stream_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return ngx_stream_egress_wrap_proxy_pass(cf);
+}
+
+
+/*
+ * The proxy's configuration is private to nginx, so what "proxy_pass" says
+ * under "egress on" is learnt by standing before its handler while the
+ * stream { } block is read.
+ */
+
+static ngx_int_t
+ngx_stream_egress_wrap_proxy_pass(ngx_conf_t *cf)
+{
+    ngx_command_t       *cmd;
+    ngx_pool_cleanup_t  *cln;
+
+    for (cmd = ngx_stream_proxy_module.commands; cmd->name.len; cmd++) {
+        if (ngx_strcmp(cmd->name.data, "proxy_pass") == 0) {
+            break;
+        }
+    }
+
+    if (cmd->name.len == 0 || cmd->set == ngx_stream_egress_proxy_pass) {
+        return NGX_ERROR;
+    }
+
+    /* undone if the block turns out to be wrong and the cycle is dropped */
+
+    cln = ngx_pool_cleanup_add(cf->cycle->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_stream_egress_unwrap_proxy_pass;
+
+    ngx_stream_egress_wrapped = cmd;
+    ngx_stream_egress_original = cmd->set;
+    cmd->set = ngx_stream_egress_proxy_pass;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_stream_egress_unwrap_proxy_pass(void *data)
+{
+    if (ngx_stream_egress_wrapped) {
+        ngx_stream_egress_wrapped->set = ngx_stream_egress_original;
+        ngx_stream_egress_wrapped = NULL;
+    }
+}
+
+
+static char *
+ngx_stream_egress_proxy_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                     *value;
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    escf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_egress_module);
+
+    value = cf->args->elts;
+
+    escf->proxy_pass = value[1];
+    escf->file = cf->conf_file->file.name.data;
+    escf->line = cf->conf_file->line;
+
+    return ngx_stream_egress_original(cf, cmd, conf);
+}
+
+
+static void *
+ngx_stream_egress_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_stream_egress_srv_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(ngx_stream_egress_srv_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     conf->service, handler, file = NULL
+     *     conf->proxy_pass = { 0, NULL }
+     *     conf->balance = 0
+     */
+
+    conf->enable = NGX_CONF_UNSET;
+    conf->port = NGX_CONF_UNSET;
+    conf->mesh = NGX_CONF_UNSET_UINT;
+    conf->preread = NGX_CONF_UNSET_UINT;
+    conf->preread_timeout = NGX_CONF_UNSET_MSEC;
+    conf->refuse = NGX_CONF_UNSET_UINT;
+
+    return conf;
+}
+
+
+static char *
+ngx_stream_egress_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_stream_egress_srv_conf_t *prev = parent;
+    ngx_stream_egress_srv_conf_t *conf = child;
+
+    ngx_uint_t              mesh;
+    ngx_stream_ssl_conf_t  *sslcf;
+
+    sslcf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_ssl_module);
+
+    /* the ssl module has merged its own before: it is built in */
+
+    mesh = (sslcf->verify == NGX_CONF_UNSET_UINT
+            || sslcf->verify == NGX_STREAM_EGRESS_VERIFY_OFF)
+           ? NGX_STREAM_EGRESS_MESH_OFF : NGX_STREAM_EGRESS_MESH_REQUIRED;
+
+    ngx_conf_merge_value(conf->enable, prev->enable, 0);
+    ngx_conf_merge_value(conf->port, prev->port, 0);
+    ngx_conf_merge_uint_value(conf->mesh, prev->mesh, mesh);
+    ngx_conf_merge_uint_value(conf->preread, prev->preread,
+                              NGX_STREAM_EGRESS_PREREAD_ON);
+    ngx_conf_merge_msec_value(conf->preread_timeout, prev->preread_timeout,
+                              1000);
+    ngx_conf_merge_uint_value(conf->refuse, prev->refuse,
+                              NGX_STREAM_EGRESS_REFUSE_ALERT);
+
+    if (!conf->enable) {
+        return NGX_CONF_OK;
+    }
+
+    return ngx_stream_egress_check_server(cf, conf);
+}
+
+
+static char *
+ngx_stream_egress_check_server(ngx_conf_t *cf,
+    ngx_stream_egress_srv_conf_t *conf)
+{
+    ngx_stream_core_srv_conf_t  *cscf;
+
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+
+    if (cscf->handler == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    if (conf->proxy_pass.len == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"egress on\" must have \"proxy_pass\" "
+                      "to an upstream with \"egress_balance\" in %s:%ui",
+                      cscf->file_name, cscf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (!ngx_stream_egress_is_balanced(cf, &conf->proxy_pass)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"proxy_pass %V\" under \"egress on\" is not "
+                      "an upstream with \"egress_balance\" in %s:%ui",
+                      &conf->proxy_pass, conf->file, conf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->handler = cscf->handler;
+    cscf->handler = ngx_stream_egress_content_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+ngx_stream_egress_is_balanced(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_uint_t                        i;
+    ngx_stream_egress_srv_conf_t     *escf;
+    ngx_stream_upstream_srv_conf_t  **uscfp;
+    ngx_stream_upstream_main_conf_t  *umcf;
+
+    umcf = ngx_stream_conf_get_module_main_conf(cf,
+                                                ngx_stream_upstream_module);
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (uscfp[i]->srv_conf == NULL
+            || uscfp[i]->host.len != name->len
+            || ngx_strncasecmp(uscfp[i]->host.data, name->data, name->len)
+               != 0)
+        {
+            continue;
+        }
+
+        escf = ngx_stream_conf_upstream_srv_conf(uscfp[i],
+                                                 ngx_stream_egress_module);
+        return escf->balance;
+    }
+
+    return 0;
+}
+
+
+static char *
+ngx_stream_egress_enable(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_egress_srv_conf_t *escf = conf;
+
+    char  *rv;
+
+    rv = ngx_conf_set_flag_slot(cf, cmd, conf);
+
+    if (rv == NGX_CONF_OK && escf->enable) {
+        ngx_egress_use(cf, NGX_EGRESS_STREAM);
+    }
+
+    return rv;
+}
+
+
+static char *
+ngx_stream_egress_port(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_int_t *np = data;
+
+    if (*np < 1 || *np > 65535) {
+        return "invalid value";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_stream_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_stream_egress_srv_conf_t *escf = conf;
+
+    ngx_stream_upstream_server_t    *us;
+    ngx_stream_upstream_srv_conf_t  *uscf;
+
+    if (escf->balance) {
+        return "is duplicate";
+    }
+
+    uscf = ngx_stream_conf_get_module_srv_conf(cf,
+                                               ngx_stream_upstream_module);
+
+    if (uscf->servers->nelts) {
+        return "is incompatible with \"server\"";
+    }
+
+    /* without any server nginx refuses the upstream */
+
+    us = ngx_array_push(uscf->servers);
+    if (us == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(us, sizeof(ngx_stream_upstream_server_t));
+
+    us->down = 1;
+
+    escf->balance = 1;
+
+    uscf->flags = NGX_STREAM_UPSTREAM_CREATE;
+    uscf->peer.init_upstream = ngx_stream_egress_init_upstream;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_init(ngx_conf_t *cf)
+{
+    ngx_stream_handler_pt        *h;
+    ngx_stream_core_main_conf_t  *cmcf;
+
+    ngx_stream_egress_unwrap_proxy_pass(NULL);
+
+    if (ngx_stream_egress_check_upstreams(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_stream_egress_no_resumption(cf);
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_STREAM_SSL_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_stream_egress_ssl_handler;
+
+    h = ngx_array_push(&cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_stream_egress_preread_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_check_upstreams(ngx_conf_t *cf)
+{
+    ngx_uint_t                        i;
+    ngx_stream_egress_srv_conf_t     *escf;
+    ngx_stream_upstream_srv_conf_t   *us, **uscfp;
+    ngx_stream_upstream_main_conf_t  *umcf;
+
+    umcf = ngx_stream_conf_get_module_main_conf(cf,
+                                                ngx_stream_upstream_module);
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        us = uscfp[i];
+
+        if (us->srv_conf == NULL) {
+            continue;
+        }
+
+        escf = ngx_stream_conf_upstream_srv_conf(us,
+                                                 ngx_stream_egress_module);
+        if (!escf->balance) {
+            continue;
+        }
+
+        if (us->servers->nelts != 1
+            || us->peer.init_upstream != ngx_stream_egress_init_upstream
+#if (NGX_STREAM_UPSTREAM_ZONE)
+            || us->shm_zone
+#endif
+           )
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"egress_balance\" is incompatible with \"server\","
+                          " \"zone\" and other balancing methods in upstream "
+                          "\"%V\" in %s:%ui", &us->host, us->file_name,
+                          us->line);
+            return NGX_ERROR;
+        }
+
+        us->peer.init = ngx_stream_egress_init_peer;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A resumed session has no verified chain, and so no identity: where the
+ * mesh's certificates count, there is no resumption.
+ */
+
+static void
+ngx_stream_egress_no_resumption(ngx_conf_t *cf)
+{
+    SSL_CTX                       *ctx;
+    ngx_uint_t                     i;
+    ngx_stream_ssl_conf_t         *sslcf;
+    ngx_stream_core_srv_conf_t   **cscfp;
+    ngx_stream_core_main_conf_t   *cmcf;
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+
+        escf = cscfp[i]->ctx->srv_conf[ngx_stream_egress_module.ctx_index];
+        sslcf = cscfp[i]->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
+        ctx = sslcf->ssl.ctx;
+
+        if (!escf->enable || ctx == NULL) {
+            continue;
+        }
+
+        (void) SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+        (void) SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+#ifdef TLS1_3_VERSION
+        (void) SSL_CTX_set_num_tickets(ctx, 0);
+#endif
+    }
+}
