@@ -1,0 +1,739 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_egress_ratelimit.h>
+
+
+#define NGX_EGRESS_RATELIMIT_MAX    4294967295ULL
+
+
+static void *ngx_egress_ratelimit_create_conf(ngx_conf_t *cf);
+static ngx_int_t ngx_egress_ratelimit_init_conf(ngx_cycle_t *cycle,
+    void *conf);
+static ngx_int_t ngx_egress_ratelimit_prepare_area(ngx_slab_pool_t *shpool,
+    void **area, void *data, ngx_log_t *log);
+
+static char *ngx_egress_ratelimit_bucket(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_egress_bucket_t *ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
+    ngx_egress_ratelimit_conf_t *rcf, ngx_str_t *name);
+static char *ngx_egress_ratelimit_block(ngx_conf_t *cf,
+    ngx_egress_bucket_t *bucket);
+static char *ngx_egress_ratelimit_complete(ngx_conf_t *cf,
+    ngx_egress_bucket_t *bucket);
+static char *ngx_egress_ratelimit_number(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_ratelimit_interval(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_egress_ratelimit_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_ratelimit_header(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_uint_t ngx_egress_ratelimit_valid_header(ngx_str_t *name,
+    ngx_str_t *value);
+static char *ngx_egress_ratelimit_on_full(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+static char *ngx_egress_ratelimit_parameter(ngx_conf_t *cf,
+    ngx_egress_limit_t *limit, ngx_str_t *key, ngx_str_t *value);
+static ngx_int_t ngx_egress_ratelimit_percent(ngx_str_t *value, size_t skip);
+static ngx_int_t ngx_egress_ratelimit_find(ngx_cycle_t *cycle, void *data);
+
+
+static ngx_command_t  ngx_egress_ratelimit_commands[] = {
+
+    { ngx_string("bucket"),
+      NGX_EGRESS_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_bucket,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("tokens"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_number,
+      0,
+      offsetof(ngx_egress_bucket_t, rate.tokens),
+      NULL },
+
+    { ngx_string("fill"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_number,
+      0,
+      offsetof(ngx_egress_bucket_t, rate.fill),
+      NULL },
+
+    { ngx_string("interval"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_interval,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("status"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_status,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("header"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE2,
+      ngx_egress_ratelimit_header,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("on_full"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_on_full,
+      0,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_egress_module_t  ngx_egress_ratelimit_module_ctx = {
+    ngx_string("ratelimit"),
+    ngx_egress_ratelimit_create_conf,
+    ngx_egress_ratelimit_init_conf
+};
+
+
+ngx_module_t  ngx_egress_ratelimit_module = {
+    NGX_MODULE_V1,
+    &ngx_egress_ratelimit_module_ctx,      /* module context */
+    ngx_egress_ratelimit_commands,         /* module directives */
+    NGX_EGRESS_MODULE,                     /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void *
+ngx_egress_ratelimit_create_conf(ngx_conf_t *cf)
+{
+    ngx_egress_ratelimit_conf_t  *rcf;
+
+    rcf = ngx_pcalloc(cf->pool, sizeof(ngx_egress_ratelimit_conf_t));
+    if (rcf == NULL) {
+        return NULL;
+    }
+
+    /* set by ngx_pcalloc(): rcf->keys = 0 */
+
+    if (ngx_array_init(&rcf->buckets, cf->pool, 4,
+                       sizeof(ngx_egress_bucket_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    ngx_rbtree_init(&rcf->names, &rcf->sentinel, ngx_str_rbtree_insert_value);
+
+    return rcf;
+}
+
+
+static ngx_int_t
+ngx_egress_ratelimit_init_conf(ngx_cycle_t *cycle, void *conf)
+{
+    ngx_egress_ratelimit_conf_t *rcf = conf;
+
+    rcf->keys = ngx_egress_zone_keys(cycle);
+
+    return NGX_OK;
+}
+
+
+/*
+ * A bucket without keys needs one; those with keys share what is left, so
+ * that none can take the room of another.  Only here all directives that
+ * name a bucket are known.
+ */
+
+static ngx_int_t
+ngx_egress_ratelimit_prepare_area(ngx_slab_pool_t *shpool, void **area,
+    void *data, ngx_log_t *log)
+{
+    ngx_egress_ratelimit_conf_t *rcf = data;
+
+    ngx_uint_t             i, n, keyed;
+    ngx_egress_bucket_t  **bucket;
+
+    bucket = rcf->buckets.elts;
+    n = rcf->buckets.nelts;
+    keyed = 0;
+
+    for (i = 0; i < n; i++) {
+        keyed += bucket[i]->keyed;
+    }
+
+    if (rcf->keys < n) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "\"keys=%ui\" of \"zone\" is too small "
+                      "for %ui buckets", rcf->keys, n);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        bucket[i]->max = bucket[i]->keyed ? (rcf->keys - (n - keyed)) / keyed
+                                          : 1;
+    }
+
+    return ngx_egress_ratelimit_init_area(shpool, area, data, log);
+}
+
+
+static char *
+ngx_egress_ratelimit_bucket(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_ratelimit_conf_t *rcf = conf;
+
+    char                 *rv;
+    ngx_str_t            *value;
+    ngx_egress_bucket_t  *bucket;
+
+    value = cf->args->elts;
+
+    if (rcf->buckets.nelts == 0
+        && ngx_egress_add_area(cf, NGX_EGRESS_AREA_RATELIMIT,
+                               ngx_egress_ratelimit_prepare_area, rcf)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    bucket = ngx_egress_ratelimit_add_bucket(cf, rcf, &value[1]);
+    if (bucket == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_egress_require_step(cf, NGX_EGRESS_STEP_RATELIMIT, "bucket",
+                            "egress_ratelimit");
+
+    rv = ngx_egress_ratelimit_block(cf, bucket);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    return ngx_egress_ratelimit_complete(cf, bucket);
+}
+
+
+static ngx_egress_bucket_t *
+ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
+    ngx_egress_ratelimit_conf_t *rcf, ngx_str_t *name)
+{
+    size_t                i;
+    uint32_t              hash;
+    ngx_egress_bucket_t  *bucket, **p;
+
+    /* the name is printed into logs and variables */
+
+    for (i = 0; i < name->len; i++) {
+        if (name->data[i] <= 0x20 || name->data[i] >= 0x7f
+            || name->data[i] == '"' || name->data[i] == '\\')
+        {
+            break;
+        }
+    }
+
+    if (i == 0 || i != name->len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid bucket name \"%V\"", name);
+        return NULL;
+    }
+
+    hash = ngx_crc32_short(name->data, name->len);
+
+    if (ngx_str_rbtree_lookup(&rcf->names, name, hash)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate bucket \"%V\"", name);
+        return NULL;
+    }
+
+    bucket = ngx_pcalloc(cf->pool, sizeof(ngx_egress_bucket_t));
+    if (bucket == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     bucket->rate = { 0, 0, 0 }: none of them may be 0
+     *     bucket->status = 0
+     *     bucket->headers = NULL
+     *     bucket->keyed = 0
+     *     bucket->max = 0
+     *     bucket->row = NULL
+     */
+
+    bucket->on_full = NGX_CONF_UNSET;
+
+    p = ngx_array_push(&rcf->buckets);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    *p = bucket;
+
+    bucket->sn.str = *name;
+    bucket->sn.node.key = hash;
+    ngx_rbtree_insert(&rcf->names, &bucket->sn.node);
+
+    return bucket;
+}
+
+
+/* the directives within the block find it where the module's own conf was */
+
+static char *
+ngx_egress_ratelimit_block(ngx_conf_t *cf, ngx_egress_bucket_t *bucket)
+{
+    char        *rv;
+    void       **slot, *parent;
+    ngx_conf_t   save;
+
+    slot = &(*(void ***) cf->ctx)[ngx_egress_ratelimit_module.ctx_index];
+    parent = *slot;
+    *slot = bucket;
+
+    save = *cf;
+    cf->cmd_type = NGX_EGRESS_BUCKET_CONF;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+    *slot = parent;
+
+    return rv;
+}
+
+
+static char *
+ngx_egress_ratelimit_complete(ngx_conf_t *cf, ngx_egress_bucket_t *bucket)
+{
+    if (bucket->rate.tokens == 0 || bucket->rate.interval == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "bucket \"%V\" must have \"%s\"", &bucket->sn.str,
+                           bucket->rate.tokens == 0 ? "tokens" : "interval");
+        return NGX_CONF_ERROR;
+    }
+
+    if (bucket->rate.fill == 0) {
+        bucket->rate.fill = bucket->rate.tokens;
+    }
+
+    if (bucket->status == 0) {
+        bucket->status = 429;
+    }
+
+    ngx_conf_init_value(bucket->on_full, 0);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_ratelimit_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    off_t       n;
+    uint64_t   *number;
+    ngx_str_t  *value;
+
+    number = (uint64_t *) ((char *) conf + cmd->offset);
+
+    if (*number) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_atoof(value[1].data, value[1].len);
+
+    if (n < 1 || (uint64_t) n > NGX_EGRESS_RATELIMIT_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\"",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    *number = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_ratelimit_interval(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_bucket_t *bucket = conf;
+
+    ngx_int_t   ms;
+    ngx_str_t  *value;
+
+    if (bucket->rate.interval) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    ms = ngx_parse_time(&value[1], 0);
+
+    if (ms < 1 || (uint64_t) ms > NGX_EGRESS_RATELIMIT_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\"",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    bucket->rate.interval = ms;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_ratelimit_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_bucket_t *bucket = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    if (bucket->status) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n < 400 || n > 599) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\"",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    bucket->status = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_ratelimit_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_bucket_t *bucket = conf;
+
+    ngx_str_t     *value;
+    ngx_keyval_t  *header;
+
+    value = cf->args->elts;
+
+    if (!ngx_egress_ratelimit_valid_header(&value[1], &value[2])) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid header \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (bucket->headers == NULL) {
+        bucket->headers = ngx_array_create(cf->pool, 2, sizeof(ngx_keyval_t));
+        if (bucket->headers == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    header = ngx_array_push(bucket->headers);
+    if (header == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    header->key = value[1];
+    header->value = value[2];
+
+    return NGX_CONF_OK;
+}
+
+
+/* an answer's framing is nginx's own business */
+
+static ngx_uint_t
+ngx_egress_ratelimit_valid_header(ngx_str_t *name, ngx_str_t *value)
+{
+    u_char      ch;
+    size_t      i;
+    ngx_str_t  *r;
+
+    static ngx_str_t  reserved[] = {
+        ngx_string("connection"),
+        ngx_string("content-encoding"),
+        ngx_string("content-length"),
+        ngx_string("content-type"),
+        ngx_string("date"),
+        ngx_string("keep-alive"),
+        ngx_string("server"),
+        ngx_string("trailer"),
+        ngx_string("transfer-encoding"),
+        ngx_string("upgrade"),
+        ngx_null_string
+    };
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if (ch <= 0x20 || ch >= 0x7f || ngx_strchr("\"(),/:;<=>?@[\\]{}", ch))
+        {
+            return 0;
+        }
+    }
+
+    for (r = reserved; r->len; r++) {
+        if (name->len == r->len
+            && ngx_strncasecmp(name->data, r->data, r->len) == 0)
+        {
+            return 0;
+        }
+    }
+
+    for (i = 0; i < value->len; i++) {
+        ch = value->data[i];
+
+        if ((ch < 0x20 && ch != '\t') || ch == 0x7f) {
+            return 0;
+        }
+    }
+
+    return name->len != 0;
+}
+
+
+static char *
+ngx_egress_ratelimit_on_full(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_bucket_t *bucket = conf;
+
+    ngx_str_t  *value;
+
+    if (bucket->on_full != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "deny") == 0) {
+        bucket->on_full = 0;
+
+    } else if (ngx_strcmp(value[1].data, "allow") == 0) {
+        bucket->on_full = 1;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\": "
+                           "it has to be \"deny\" or \"allow\"",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_egress_ratelimit_limit(ngx_conf_t *cf, ngx_array_t **limits,
+    ngx_egress_limit_t **limit, ngx_str_t *key)
+{
+    char                 *rv;
+    ngx_str_t            *value;
+    ngx_uint_t            i, off;
+    ngx_egress_limit_t  **p;
+
+    *limit = NULL;
+    ngx_str_null(key);
+
+    value = cf->args->elts;
+    off = (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0);
+
+    if (*limits == NULL || (off && *limits != NGX_CONF_UNSET_PTR)) {
+        return "is incompatible with \"egress_ratelimit off\"";
+    }
+
+    if (off) {
+        *limits = NULL;
+        return NGX_CONF_OK;
+    }
+
+    if (*limits == NGX_CONF_UNSET_PTR) {
+        *limits = ngx_array_create(cf->pool, 2, sizeof(ngx_egress_limit_t *));
+        if (*limits == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    p = ngx_array_push(*limits);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *p = ngx_pcalloc(cf->pool, sizeof(ngx_egress_limit_t));
+    if (*p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *limit = *p;
+
+    /* set by ngx_pcalloc(): name = { 0, NULL }, bucket = NULL, key = NULL */
+
+    (*limit)->enabled = NGX_CONF_UNSET_UINT;
+    (*limit)->enforced = NGX_CONF_UNSET_UINT;
+    (*limit)->file = cf->conf_file->file.name.data;
+    (*limit)->line = cf->conf_file->line;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        rv = ngx_egress_ratelimit_parameter(cf, *limit, key, &value[i]);
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    if ((*limit)->name.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must have \"bucket\" parameter",
+                           &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_init_uint_value((*limit)->enabled, 100);
+    ngx_conf_init_uint_value((*limit)->enforced, 100);
+
+    if (ngx_egress_add_check(cf, ngx_egress_ratelimit_find, *limit)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_ratelimit_parameter(ngx_conf_t *cf, ngx_egress_limit_t *limit,
+    ngx_str_t *key, ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    if (ngx_strncmp(value->data, "bucket=", 7) == 0 && limit->name.len == 0) {
+
+        limit->name.data = value->data + 7;
+        limit->name.len = value->len - 7;
+
+        if (limit->name.len) {
+            return NGX_CONF_OK;
+        }
+
+    } else if (ngx_strncmp(value->data, "key=", 4) == 0 && key->len == 0) {
+
+        key->data = value->data + 4;
+        key->len = value->len - 4;
+
+        if (key->len) {
+            return NGX_CONF_OK;
+        }
+
+    } else if (ngx_strncmp(value->data, "enabled=", 8) == 0
+               && limit->enabled == NGX_CONF_UNSET_UINT)
+    {
+        n = ngx_egress_ratelimit_percent(value, 8);
+
+        if (n != NGX_ERROR) {
+            limit->enabled = n;
+            return NGX_CONF_OK;
+        }
+
+    } else if (ngx_strncmp(value->data, "enforced=", 9) == 0
+               && limit->enforced == NGX_CONF_UNSET_UINT)
+    {
+        n = ngx_egress_ratelimit_percent(value, 9);
+
+        if (n != NGX_ERROR) {
+            limit->enforced = n;
+            return NGX_CONF_OK;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\"", value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+/* 0 to 100, the sign after it may be left out */
+
+static ngx_int_t
+ngx_egress_ratelimit_percent(ngx_str_t *value, size_t skip)
+{
+    size_t      len;
+    u_char     *p;
+    ngx_int_t   n;
+
+    p = value->data + skip;
+    len = value->len - skip;
+
+    if (len && p[len - 1] == '%') {
+        len--;
+    }
+
+    n = ngx_atoi(p, len);
+
+    return (n > 100) ? NGX_ERROR : n;
+}
+
+
+static ngx_int_t
+ngx_egress_ratelimit_find(ngx_cycle_t *cycle, void *data)
+{
+    ngx_egress_limit_t *limit = data;
+
+    uint32_t                      hash;
+    ngx_egress_ratelimit_conf_t  *rcf;
+
+    rcf = ngx_egress_get_conf(cycle, &ngx_egress_ratelimit_module);
+
+    if (rcf) {
+        hash = ngx_crc32_short(limit->name.data, limit->name.len);
+
+        limit->bucket = (ngx_egress_bucket_t *)
+                            ngx_str_rbtree_lookup(&rcf->names, &limit->name,
+                                                  hash);
+    }
+
+    if (limit->bucket == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "bucket \"%V\" is not defined in %s:%ui",
+                      &limit->name, limit->file, limit->line);
+        return NGX_ERROR;
+    }
+
+    if (limit->key) {
+        limit->bucket->keyed = 1;
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,165 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_egress_ratelimit.h>
+
+
+typedef struct {
+    ngx_array_t              *limits;      /* ngx_egress_limit_t *; or NULL */
+} ngx_http_egress_ratelimit_loc_conf_t;
+
+
+static ngx_int_t ngx_http_egress_ratelimit_step(ngx_egress_flow_t *flow);
+static ngx_int_t ngx_http_egress_ratelimit_key(ngx_egress_flow_t *flow,
+    void *key, ngx_str_t *value);
+static void *ngx_http_egress_ratelimit_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_egress_ratelimit_merge_loc_conf(ngx_conf_t *cf,
+    void *parent, void *child);
+static char *ngx_http_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_http_egress_ratelimit_init(ngx_conf_t *cf);
+
+
+static ngx_command_t  ngx_http_egress_ratelimit_commands[] = {
+
+    { ngx_string("egress_ratelimit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_egress_ratelimit,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_egress_ratelimit_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_http_egress_ratelimit_init,        /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_egress_ratelimit_create_loc_conf,
+                                           /* create location configuration */
+    ngx_http_egress_ratelimit_merge_loc_conf
+                                           /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_egress_ratelimit_module = {
+    NGX_MODULE_V1,
+    &ngx_http_egress_ratelimit_module_ctx, /* module context */
+    ngx_http_egress_ratelimit_commands,    /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_egress_ratelimit_step(ngx_egress_flow_t *flow)
+{
+    ngx_http_egress_ratelimit_loc_conf_t  *rlcf;
+
+    rlcf = ngx_http_get_module_loc_conf((ngx_http_request_t *) flow->data,
+                                        ngx_http_egress_ratelimit_module);
+
+    return ngx_egress_ratelimit(flow, rlcf->limits,
+                                ngx_http_egress_ratelimit_key);
+}
+
+
+static ngx_int_t
+ngx_http_egress_ratelimit_key(ngx_egress_flow_t *flow, void *key,
+    ngx_str_t *value)
+{
+    return ngx_http_complex_value(flow->data, key, value);
+}
+
+
+static void *
+ngx_http_egress_ratelimit_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_egress_ratelimit_loc_conf_t  *rlcf;
+
+    rlcf = ngx_palloc(cf->pool, sizeof(ngx_http_egress_ratelimit_loc_conf_t));
+    if (rlcf == NULL) {
+        return NULL;
+    }
+
+    rlcf->limits = NGX_CONF_UNSET_PTR;
+
+    return rlcf;
+}
+
+
+static char *
+ngx_http_egress_ratelimit_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child)
+{
+    ngx_http_egress_ratelimit_loc_conf_t *prev = parent;
+    ngx_http_egress_ratelimit_loc_conf_t *conf = child;
+
+    ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_egress_ratelimit_loc_conf_t *rlcf = conf;
+
+    char                              *rv;
+    ngx_str_t                          key;
+    ngx_egress_limit_t                *limit;
+    ngx_http_compile_complex_value_t   ccv;
+
+    rv = ngx_egress_ratelimit_limit(cf, &rlcf->limits, &limit, &key);
+
+    if (rv != NGX_CONF_OK || limit == NULL || key.len == 0) {
+        return rv;
+    }
+
+    limit->key = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+    if (limit->key == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &key;
+    ccv.complex_value = limit->key;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_egress_ratelimit_init(ngx_conf_t *cf)
+{
+    return ngx_egress_add_step(cf, NGX_EGRESS_HTTP, NGX_EGRESS_STEP_RATELIMIT,
+                               ngx_http_egress_ratelimit_step);
+}
