@@ -24,7 +24,10 @@ static u_char *ngx_egress_match_segment(u_char *p, u_char *last,
 const char *
 ngx_egress_match_principal(ngx_egress_match_t *m, ngx_str_t *value)
 {
-    const char  *err;
+    u_char                  id[2048];
+    ngx_str_t               uri;
+    const char             *err;
+    ngx_egress_identity_t   identity;
 
     if (value->len >= 9 && ngx_strncmp(value->data, "spiffe://", 9) == 0) {
         return "a principal is written without \"spiffe://\"";
@@ -35,7 +38,24 @@ ngx_egress_match_principal(ngx_egress_match_t *m, ngx_str_t *value)
         return err;
     }
 
-    if (!ngx_egress_match_chars(&m->value, "-._/")) {
+    if (!ngx_egress_match_chars(&m->value, "-._/")
+        || m->value.len > sizeof(id) - 9)
+    {
+        return "no SPIFFE ID can match it";
+    }
+
+    if (m->kind != NGX_EGRESS_MATCH_EXACT) {
+        return NULL;
+    }
+
+    uri.data = id;
+    uri.len = ngx_cpymem(ngx_cpymem(id, "spiffe://", 9), m->value.data,
+                         m->value.len)
+              - id;
+
+    if (ngx_egress_spiffe_parse(&uri, &identity) != NGX_OK
+        || identity.principal.len == identity.trust_domain.len)
+    {
         return "no SPIFFE ID can match it";
     }
 

@@ -334,6 +334,9 @@ test_matches(void)
     ok(refused(p, ""), "empty principal");
     ok(refused(p, "spiffe://td/ns/a/sa/b"), "scheme");
     ok(refused(p, "td/ns/a b"), "byte no ID has");
+    ok(refused(p, "td/ns/a/sa/b/"), "trailing slash");
+    ok(refused(p, "td"), "trust domain only");
+    ok(refused(p, "TD/ns/a/sa/b"), "upper case trust domain");
 
     ok(in_namespace("a", "td/ns/a/sa/b"), "namespace");
     ok(in_namespace("a", "td/x/ns/a/y"), "namespace, more segments");
