@@ -66,6 +66,7 @@ typedef struct {
     ngx_egress_flow_t                flow;
     ngx_egress_hello_t               hello;
     size_t                           parsed;     /* bytes of c->buffer */
+    ngx_event_t                      timer;      /* of the preread */
     ngx_peer_connection_t            pc;         /* until handed over */
     ngx_uint_t                       failure;    /* of the last attempt */
     unsigned                         preread:1;  /* done */
@@ -79,6 +80,7 @@ static ngx_int_t ngx_stream_egress_ssl_handler(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_egress_peek(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
 static ngx_int_t ngx_stream_egress_preread_handler(ngx_stream_session_t *s);
+static void ngx_stream_egress_timer_handler(ngx_event_t *ev);
 static void ngx_stream_egress_read_handler(ngx_event_t *rev);
 static ngx_int_t ngx_stream_egress_read(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
@@ -506,17 +508,41 @@ ngx_stream_egress_preread_handler(ngx_stream_session_t *s)
         return rc == NGX_ERROR ? NGX_ERROR : NGX_DECLINED;
     }
 
-    /* own buffer, own timer: nginx's preread would give up at 16k */
+    /*
+     * Own buffer, own timer: nginx's preread would give up at 16k, and its
+     * phase checker deletes the timer of c->read on NGX_DONE.
+     */
 
     c->read->handler = ngx_stream_egress_read_handler;
 
-    ngx_add_timer(c->read, escf->preread_timeout);
+    ctx->timer.handler = ngx_stream_egress_timer_handler;
+    ctx->timer.data = c;
+    ctx->timer.log = c->log;
+
+    ngx_add_timer(&ctx->timer, escf->preread_timeout);
 
     if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
         return NGX_ERROR;
     }
 
     return NGX_DONE;
+}
+
+
+static void
+ngx_stream_egress_timer_handler(ngx_event_t *ev)
+{
+    ngx_connection_t         *c;
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    c = ev->data;
+    s = c->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+    ctx->timedout = 1;
+
+    ngx_stream_egress_read_handler(c->read);
 }
 
 
@@ -532,11 +558,6 @@ ngx_stream_egress_read_handler(ngx_event_t *rev)
     s = c->data;
 
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
-
-    if (rev->timedout) {
-        rev->timedout = 0;
-        ctx->timedout = 1;
-    }
 
     rc = ngx_stream_egress_read(s, ctx);
 
@@ -554,8 +575,8 @@ ngx_stream_egress_read_handler(ngx_event_t *rev)
         return;
     }
 
-    if (rev->timer_set) {
-        ngx_del_timer(rev);
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
     }
 
     rev->handler = ngx_stream_session_handler;
@@ -1200,6 +1221,10 @@ static void
 ngx_stream_egress_cleanup(void *data)
 {
     ngx_stream_egress_ctx_t *ctx = data;
+
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
 
     ngx_egress_resolve_cancel(&ctx->flow);
     ngx_stream_egress_close(ctx);
