@@ -49,7 +49,9 @@ $(BUILD)/.modules: $(BUILD)/.configured $(SOURCES)
 		> $(BUILD)/modules.log 2>&1 \
 		|| { cat $(BUILD)/modules.log >&2; exit 1; }
 	@for m in $(MODULES); do \
-		cp $(BUILD)/nginx/objs/ngx_$${m}_module.so $(BUILD)/ || exit 1; \
+		cp $(BUILD)/nginx/objs/ngx_$${m}_module.so $(BUILD)/$$m.new \
+		&& mv $(BUILD)/$$m.new $(BUILD)/ngx_$${m}_module.so \
+		|| exit 1; \
 	done
 	@touch $@
 	@echo "modules: $(BUILD)/ngx_*.so"

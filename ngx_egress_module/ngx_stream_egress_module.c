@@ -71,7 +71,6 @@ typedef struct {
     ngx_uint_t                       failure;    /* of the last attempt */
     unsigned                         preread:1;  /* done */
     unsigned                         timedout:1;
-    unsigned                         eof:1;
     unsigned                         bad:1;      /* not a hello we accept */
 } ngx_stream_egress_ctx_t;
 
@@ -617,21 +616,15 @@ ngx_stream_egress_read(ngx_stream_session_t *s, ngx_stream_egress_ctx_t *ctx)
             return NGX_OK;
         }
 
-        if (ctx->timedout) {
-            ctx->bad = (ctx->parsed != 0);
-            return NGX_OK;
-        }
-
         b = c->buffer;
 
         n = c->recv(c, b->last, b->end - b->last);
 
-        if (n == NGX_AGAIN) {
+        if (n == NGX_AGAIN && !ctx->timedout) {
             return NGX_AGAIN;
         }
 
-        if (n == NGX_ERROR || n == 0) {
-            ctx->eof = 1;
+        if (n <= 0) {
             ctx->bad = (ctx->parsed != 0);
             return NGX_OK;
         }
