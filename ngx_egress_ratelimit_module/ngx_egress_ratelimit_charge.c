@@ -160,7 +160,7 @@ ngx_egress_ratelimit_key(ngx_egress_key_t *key, ngx_str_t *value)
         key->len = SHA256_DIGEST_LENGTH;
         key->digest = 1;
 
-    } else {
+    } else if (value->len) {
         ngx_memcpy(key->data, value->data, value->len);
         key->len = (u_char) value->len;
     }

@@ -1,0 +1,249 @@
+#!/usr/bin/perl
+
+# (C) 2026 Egress Gateway authors
+
+# Tests for policy and egress_authz: wrong configurations.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use Test::Nginx;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new();
+
+# what stands in egress { }, and what nginx -t has to say
+
+my @egress = (
+	[ 'policy a;',
+		'directive "policy" has no opening "{"' ],
+	[ 'policy a { }',
+		'policy "a" must have "action"' ],
+	[ 'policy a { action; }',
+		'invalid number of arguments in "action" directive' ],
+	[ 'policy a { action audit; }',
+		'invalid value "audit" in "action": it has to be "allow" or "deny"' ],
+	[ 'policy a { action allow; action deny; }',
+		'"action" directive is duplicate' ],
+	[ 'policy a { action allow; source a; source b; }',
+		'"source" directive is duplicate' ],
+	[ 'policy a { action allow; dry_run on; }',
+		'unknown directive "dry_run"' ],
+	[ 'policy a { action allow; tokens 1; }',
+		'"tokens" directive is not allowed here' ],
+	[ 'policy a { action allow; } policy a { action deny; }',
+		'duplicate policy "a"' ],
+	[ 'policy "a b" { action allow; }',
+		'invalid policy name "a b"' ],
+	[ 'policy "" { action allow; }',
+		'invalid policy name ""' ],
+	[ 'policy a { action allow; from { } }',
+		'"from" directive is not allowed here' ],
+	[ 'policy a { action allow; rule a { } }',
+		'invalid number of arguments in "rule" directive' ],
+	[ 'policy a { action allow; rule { when a b; } }',
+		'unknown directive "when"' ],
+	[ 'policy a { action allow; rule { from {  } } }',
+		'"from" directive is empty' ],
+	[ 'policy a { action allow; rule { to {  } } }',
+		'"to" directive is empty' ],
+	[ 'policy a { action allow; rule { from { principals; } } }',
+		'invalid number of arguments in "principals" directive' ],
+	[ 'policy a { action allow; rule { from { principals a/b; principals a/c; } } }',
+		'"principals" directive is duplicate' ],
+	[ 'policy a { action allow; rule { from { namespaces a; namespaces b; } } }',
+		'"namespaces" directive is duplicate' ],
+	[ 'policy a { action allow; rule { from { principals ""; } } }',
+		'invalid value "" in "principals": it is empty' ],
+	[ 'policy a { action allow; rule { from { principals spiffe://a/b; } } }',
+		'invalid value "spiffe://a/b" in "principals": a principal is written without "spiffe://"' ],
+	[ 'policy a { action allow; rule { from { principals a/*/b; } } }',
+		'invalid value "a/*/b" in "principals": "*" has to be either its first or its last byte' ],
+	[ 'policy a { action allow; rule { from { not_principals *a*; } } }',
+		'invalid value "*a*" in "not_principals": "*" has to be either its first or its last byte' ],
+	[ 'policy a { action allow; rule { from { principals a/b/; } } }',
+		'invalid value "a/b/" in "principals": no SPIFFE ID can match it' ],
+	[ 'policy a { action allow; rule { from { principals A/b; } } }',
+		'invalid value "A/b" in "principals": no SPIFFE ID can match it' ],
+	[ 'policy a { action allow; rule { from { principals a; } } }',
+		'invalid value "a" in "principals": no SPIFFE ID can match it' ],
+	[ 'policy a { action allow; rule { from { namespaces a/b; } } }',
+		'invalid value "a/b" in "namespaces": no namespace can match it' ],
+	[ 'policy a { action allow; rule { from { not_namespaces ""; } } }',
+		'invalid value "" in "not_namespaces": it is empty' ],
+	[ 'policy a { action allow; rule { from { service_accounts a; } } }',
+		'invalid value "a" in "service_accounts": it has to be "namespace/name"' ],
+	[ 'policy a { action allow; rule { from { service_accounts a/b/c; } } }',
+		'invalid value "a/b/c" in "service_accounts": it has to be "namespace/name"' ],
+	[ 'policy a { action allow; rule { from { not_service_accounts a/*; } } }',
+		'invalid value "a/*" in "not_service_accounts": no service account can match it' ],
+	[ 'policy a { action allow; rule { from { hosts a; } } }',
+		'"hosts" directive is not allowed here' ],
+	[ 'policy a { action allow; rule { from { ip_blocks 10.0.0.0/8; } } }',
+		'unknown directive "ip_blocks"' ],
+	[ 'policy a { action allow; rule { from { request_principals a; } } }',
+		'unknown directive "request_principals"' ],
+	[ 'policy a { action allow; rule { to { principals a/b; } } }',
+		'"principals" directive is not allowed here' ],
+	[ 'policy a { action allow; rule { to { methods GET; } } }',
+		'unknown directive "methods"' ],
+	[ 'policy a { action allow; rule { to { hosts a:443; } } }',
+		'invalid value "a:443" in "hosts": a host is written without port' ],
+	[ 'policy a { action allow; rule { to { hosts a.*.b; } } }',
+		'invalid value "a.*.b" in "hosts": "*" has to be either its first or its last byte' ],
+	[ 'policy a { action allow; rule { to { hosts a.; } } }',
+		'invalid value "a." in "hosts": no host can match it' ],
+	[ 'policy a { action allow; rule { to { not_hosts "a b"; } } }',
+		'invalid value "a b" in "not_hosts": no host can match it' ],
+	[ 'policy a { action allow; rule { to { ports 0; } } }',
+		'invalid port "0" in "ports"' ],
+	[ 'policy a { action allow; rule { to { ports 65536; } } }',
+		'invalid port "65536" in "ports"' ],
+	[ 'policy a { action allow; rule { to { not_ports 443 https; } } }',
+		'invalid port "https" in "not_ports"' ],
+	[ 'policy a { action allow; rule { to { ports -1; } } }',
+		'invalid port "-1" in "ports"' ],
+);
+
+# what stands in a server { } of http and of stream
+
+my @server = (
+	[ 'egress_authz maybe;',
+		'invalid value "maybe"' ],
+	[ 'egress_authz;',
+		'invalid number of arguments in "egress_authz" directive' ],
+	[ 'egress_authz on; egress_authz on;',
+		'"egress_authz" directive is duplicate' ],
+);
+
+# what is right
+
+my @good = (
+	'policy a { action allow; }',
+	'policy a/b { action deny; source "f.yaml:3"; rule { } }',
+	'policy a { action allow; rule { from { principals * *b b/*; not_principals a/b; namespaces * a* *b a*b; service_accounts a/b; } } }',
+	'policy a { action allow; rule { to { hosts * A.b *.b a.* [::1]; not_hosts a; ports 1 65535; not_ports 2; } } }',
+	'policy a { action allow; rule { from { namespaces a; } from { namespaces b; } to { ports 1; } to { ports 2; } } rule { } }',
+);
+
+$t->plan(@egress + 2 * @server + @good + 2);
+
+###############################################################################
+
+foreach my $case (@egress) {
+	my ($conf, $error) = @$case;
+
+	says($error, egress => $conf);
+}
+
+foreach my $case (@server) {
+	my ($conf, $error) = @$case;
+
+	says($error, http => $conf);
+	says($error, stream => $conf);
+}
+
+foreach my $conf (@good) {
+	says('test is successful', egress => $conf);
+}
+
+# what would not be enforced is refused: invariant 1
+
+foreach my $subsystem (qw/ http stream /) {
+	says("\"policy\" in LINE is not enforced for \"egress on\" in LINE: "
+		. "load module ngx_${subsystem}_egress_authz_module",
+		egress => 'policy a { action deny; }', $subsystem => 'egress on;',
+		without => "ngx_${subsystem}_egress_authz_module");
+}
+
+###############################################################################
+
+sub says {
+	my ($error, %conf) = @_;
+
+	$conf{$_} ||= '' for qw/ egress http stream /;
+
+	write_conf(%conf);
+
+	my $d = $t->testdir();
+	my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
+
+	my $out = `$nginx -t -p $d/ -c nginx.conf -e $d/error.log 2>&1`;
+
+	# an error is of no use without its place
+
+	$out =~ s!in \S*nginx\.conf:\d+!in LINE!g;
+
+	$error .= ' in LINE' unless $error =~ /successful|LINE/;
+
+	my $name = join ' ', map { $conf{$_} } qw/ egress http stream /;
+
+	ok(index($out, $error) >= 0, "$name: $error") or diag($out);
+}
+
+sub write_conf {
+	my (%conf) = @_;
+
+	my $pass = $conf{stream} =~ /egress on/ ? 'egress' : '127.0.0.1:8082';
+
+	$t->write_file_expand('nginx.conf', <<"EOF");
+
+%%TEST_GLOBALS%%
+
+daemon off;
+
+events {
+}
+
+egress {
+    zone  1m;
+    $conf{egress}
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    server {
+        listen  127.0.0.1:8080;
+        $conf{http}
+    }
+}
+
+stream {
+    %%TEST_GLOBALS_STREAM%%
+
+    upstream egress {
+        egress_balance;
+    }
+
+    server {
+        listen      127.0.0.1:8081;
+        proxy_pass  $pass;
+        $conf{stream}
+    }
+}
+
+EOF
+
+	return unless $conf{without};
+
+	my $text = $t->read_file('nginx.conf');
+
+	$text =~ s/load_module [^;]*$conf{without}\.so;//
+		or die "no $conf{without} in nginx.conf\n";
+
+	$t->write_file('nginx.conf', $text);
+}
+
+###############################################################################

@@ -1,0 +1,252 @@
+#!/usr/bin/perl
+
+# (C) 2026 Egress Gateway authors
+
+# Tests for bucket and egress_ratelimit: wrong configurations.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use Test::Nginx;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new();
+
+# what stands in egress { }, and what nginx -t has to say
+
+my @egress = (
+	[ 'bucket b;',
+		'directive "bucket" has no opening "{"' ],
+	[ 'bucket b { }',
+		'bucket "b" must have "tokens"' ],
+	[ 'bucket b { tokens 1; }',
+		'bucket "b" must have "interval"' ],
+	[ 'bucket b { interval 1s; }',
+		'bucket "b" must have "tokens"' ],
+	[ 'bucket "" { tokens 1; interval 1s; }',
+		'invalid bucket name ""' ],
+	[ 'bucket "a b" { tokens 1; interval 1s; }',
+		'invalid bucket name "a b"' ],
+	[ 'bucket b { tokens 1; interval 1s; } bucket b { tokens 1; interval 1s; }',
+		'duplicate bucket "b"' ],
+	[ 'bucket b { tokens 0; interval 1s; }',
+		'invalid value "0" in "tokens"' ],
+	[ 'bucket b { tokens -1; interval 1s; }',
+		'invalid value "-1" in "tokens"' ],
+	[ 'bucket b { tokens 1.5; interval 1s; }',
+		'invalid value "1.5" in "tokens"' ],
+	[ 'bucket b { tokens 4294967296; interval 1s; }',
+		'invalid value "4294967296" in "tokens"' ],
+	[ 'bucket b { tokens 99999999999999999999; interval 1s; }',
+		'invalid value "99999999999999999999" in "tokens"' ],
+	[ 'bucket b { tokens 1; interval 1s; fill 0; }',
+		'invalid value "0" in "fill"' ],
+	[ 'bucket b { tokens 1; interval 1s; tokens 1; }',
+		'"tokens" directive is duplicate' ],
+	[ 'bucket b { tokens 1; interval 1s; fill 1; fill 1; }',
+		'"fill" directive is duplicate' ],
+	[ 'bucket b { tokens 1; interval 1s; interval 1s; }',
+		'"interval" directive is duplicate' ],
+	[ 'bucket b { tokens 1; interval 0; }',
+		'invalid value "0" in "interval"' ],
+	[ 'bucket b { tokens 1; interval often; }',
+		'invalid value "often" in "interval"' ],
+	[ 'bucket b { tokens 1; interval 50d; }',
+		'invalid value "50d" in "interval"' ],
+	[ 'bucket b { tokens 1; interval 1s; status 200; }',
+		'invalid value "200" in "status"' ],
+	[ 'bucket b { tokens 1; interval 1s; status 600; }',
+		'invalid value "600" in "status"' ],
+	[ 'bucket b { tokens 1; interval 1s; status 429; status 429; }',
+		'"status" directive is duplicate' ],
+	[ 'bucket b { tokens 1; interval 1s; on_full maybe; }',
+		'invalid value "maybe" in "on_full": it has to be "deny" or "allow"' ],
+	[ 'bucket b { tokens 1; interval 1s; on_full deny; on_full deny; }',
+		'"on_full" directive is duplicate' ],
+	[ 'bucket b { tokens 1; interval 1s; header a; }',
+		'invalid number of arguments in "header" directive' ],
+	[ 'bucket b { tokens 1; interval 1s; header "a b" c; }',
+		'invalid header "a b"' ],
+	[ 'bucket b { tokens 1; interval 1s; header a: c; }',
+		'invalid header "a:"' ],
+	[ 'bucket b { tokens 1; interval 1s; header "" c; }',
+		'invalid header ""' ],
+	[ 'bucket b { tokens 1; interval 1s; header Content-Length 0; }',
+		'invalid header "Content-Length"' ],
+	[ 'bucket b { tokens 1; interval 1s; header transfer-encoding chunked; }',
+		'invalid header "transfer-encoding"' ],
+	[ 'bucket b { tokens 1; interval 1s; header a "b\\r\\nc: d"; }',
+		'invalid header "a"' ],
+	[ 'bucket b { tokens 1; interval 1s; unit bytes; }',
+		'unknown directive "unit"' ],
+	[ 'bucket b { tokens 1; interval 1s; action allow; }',
+		'"action" directive is not allowed here' ],
+);
+
+# what stands in a server { } of http and of stream
+
+my @server = (
+	[ 'egress_ratelimit ;',
+		'invalid number of arguments in "egress_ratelimit" directive' ],
+	[ 'egress_ratelimit bucket=x;',
+		'bucket "x" is not defined' ],
+	[ 'egress_ratelimit key=a;',
+		'"egress_ratelimit" must have "bucket" parameter' ],
+	[ 'egress_ratelimit bucket=;',
+		'invalid parameter "bucket="' ],
+	[ 'egress_ratelimit bucket=x bucket=y;',
+		'invalid parameter "bucket=y"' ],
+	[ 'egress_ratelimit bucket=x key=;',
+		'invalid parameter "key="' ],
+	[ 'egress_ratelimit bucket=x key=a key=b;',
+		'invalid parameter "key=b"' ],
+	[ 'egress_ratelimit bucket=x enabled=101;',
+		'invalid parameter "enabled=101"' ],
+	[ 'egress_ratelimit bucket=x enabled=%;',
+		'invalid parameter "enabled=%"' ],
+	[ 'egress_ratelimit bucket=x enforced=-1;',
+		'invalid parameter "enforced=-1"' ],
+	[ 'egress_ratelimit bucket=x enforced=1 enforced=2;',
+		'invalid parameter "enforced=2"' ],
+	[ 'egress_ratelimit bucket=x cost=1;',
+		'invalid parameter "cost=1"' ],
+	[ 'egress_ratelimit x;',
+		'invalid parameter "x"' ],
+	[ 'egress_ratelimit off off;',
+		'invalid parameter "off"' ],
+	[ 'egress_ratelimit bucket=x; egress_ratelimit off;',
+		'is incompatible with "egress_ratelimit off"' ],
+	[ 'egress_ratelimit off; egress_ratelimit bucket=x;',
+		'is incompatible with "egress_ratelimit off"' ],
+	[ 'egress_ratelimit off; egress_ratelimit off;',
+		'is incompatible with "egress_ratelimit off"' ],
+);
+
+# what is right
+
+my @good = (
+	'bucket b { tokens 1; interval 1s; }',
+	'bucket b { tokens 4294967295; fill 4294967295; interval 49d; status 503; on_full allow; header a b; header a ""; header x-c "d e"; }',
+);
+
+$t->plan(@egress + 2 * @server + @good + 2);
+
+###############################################################################
+
+foreach my $case (@egress) {
+	my ($conf, $error) = @$case;
+
+	says($error, egress => $conf);
+}
+
+foreach my $case (@server) {
+	my ($conf, $error) = @$case;
+
+	says($error, http => $conf);
+	says($error, stream => $conf);
+}
+
+foreach my $conf (@good) {
+	says('test is successful', egress => $conf);
+}
+
+# what would not be enforced is refused: invariant 1
+
+foreach my $subsystem (qw/ http stream /) {
+	says("\"bucket\" in LINE is not enforced for \"egress on\" in LINE: "
+		. "load module ngx_${subsystem}_egress_ratelimit_module",
+		egress => 'bucket b { tokens 1; interval 1s; }', $subsystem => 'egress on;',
+		without => "ngx_${subsystem}_egress_ratelimit_module");
+}
+
+###############################################################################
+
+sub says {
+	my ($error, %conf) = @_;
+
+	$conf{$_} ||= '' for qw/ egress http stream /;
+
+	write_conf(%conf);
+
+	my $d = $t->testdir();
+	my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
+
+	my $out = `$nginx -t -p $d/ -c nginx.conf -e $d/error.log 2>&1`;
+
+	# an error is of no use without its place
+
+	$out =~ s!in \S*nginx\.conf:\d+!in LINE!g;
+
+	$error .= ' in LINE' unless $error =~ /successful|LINE/;
+
+	my $name = join ' ', map { $conf{$_} } qw/ egress http stream /;
+
+	ok(index($out, $error) >= 0, "$name: $error") or diag($out);
+}
+
+sub write_conf {
+	my (%conf) = @_;
+
+	my $pass = $conf{stream} =~ /egress on/ ? 'egress' : '127.0.0.1:8082';
+
+	$t->write_file_expand('nginx.conf', <<"EOF");
+
+%%TEST_GLOBALS%%
+
+daemon off;
+
+events {
+}
+
+egress {
+    zone  1m;
+    $conf{egress}
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    server {
+        listen  127.0.0.1:8080;
+        $conf{http}
+    }
+}
+
+stream {
+    %%TEST_GLOBALS_STREAM%%
+
+    upstream egress {
+        egress_balance;
+    }
+
+    server {
+        listen      127.0.0.1:8081;
+        proxy_pass  $pass;
+        $conf{stream}
+    }
+}
+
+EOF
+
+	return unless $conf{without};
+
+	my $text = $t->read_file('nginx.conf');
+
+	$text =~ s/load_module [^;]*$conf{without}\.so;//
+		or die "no $conf{without} in nginx.conf\n";
+
+	$t->write_file('nginx.conf', $text);
+}
+
+###############################################################################

@@ -1,0 +1,67 @@
+#!/usr/bin/perl
+
+# (C) 2026 Egress Gateway authors
+
+# Unit tests in C: SPIFFE IDs and matches, arithmetic of token buckets.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use File::Temp qw/ tempdir /;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+# headers and ngx_auto_config.h of the nginx that the modules are built for
+
+my $nginx = '../build/nginx';
+
+die "no $nginx/objs/ngx_auto_config.h: run \"make\" first\n"
+	unless -f "$nginx/objs/ngx_auto_config.h";
+
+my $authz = '../ngx_egress_authz_module';
+my $ratelimit = '../ngx_egress_ratelimit_module';
+
+my $cc = join ' ', $ENV{CC} || 'cc', '-std=gnu11 -g -O1 -Wall -Wextra',
+	'-Wno-unused-parameter -Werror -fsanitize=address,undefined',
+	'-fno-sanitize-recover=undefined',
+	(map { "-I $nginx/$_" } qw! src/core src/event src/event/modules
+		src/os/unix objs !),
+	'-I ../ngx_egress_module', "-I $authz", "-I $ratelimit";
+
+my $dir = tempdir(CLEANUP => 1);
+
+plan(tests => 6);
+
+###############################################################################
+
+unit('spiffe', "$authz/ngx_egress_spiffe.c $authz/ngx_egress_match.c", 82);
+unit('token', "$ratelimit/ngx_egress_token.c", 31);
+
+###############################################################################
+
+sub unit {
+	my ($name, $sources, $expected) = @_;
+
+	my $out = `$cc unit/$name.c $sources -o $dir/$name 2>&1`;
+
+	is($?, 0, "$name, built") or diag($out);
+
+	$out = `$dir/$name 2>&1`;
+
+	is($?, 0, "$name, all passed") or diag($out);
+
+	my $n = () = $out =~ /^ok /mg;
+
+	is($n, $expected, "$name, all run");
+}
+
+###############################################################################
