@@ -21,7 +21,7 @@ use Test::Nginx;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new();
+my $t = Test::Nginx->new()->expect(qr!\[emerg\]!);
 
 # what stands in egress { }, and what nginx -t has to say
 

@@ -21,7 +21,7 @@ use Test::Nginx;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new();
+my $t = Test::Nginx->new()->expect(qr!\[emerg\]!);
 
 write_conf('bucket a { tokens 3; interval 1000s; } '
 	. 'bucket b { tokens 3; interval 1000s; }', 'b');
