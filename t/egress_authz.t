@@ -293,7 +293,8 @@ is(code('', 'api.example.com', '/report'), 200, 'report, no identity');
 
 # no TLS at all
 
-like(plain(8082, 'api.example.com'), qr/ 403 .*RBAC/s, 'plain');
+like(http_get('/', port => 8082, host => 'api.example.com'),
+	qr/ 403 .*RBAC/s, 'plain');
 
 # one connection, several requests: one identity
 
@@ -403,25 +404,12 @@ sub cert_args {
 	return ('--cert', "$d/$name.crt", '--key', "$d/$name.key");
 }
 
-sub plain {
-	my ($port, $host) = @_;
-
-	return `curl -si -H 'Host: $host' http://127.0.0.1:@{[ port($port) ]}/`;
-}
-
 ###############################################################################
 
 sub write_certs {
+	my $uri = 'spiffe://td1/ns/default/sa/frontend';
 
-	command("openssl ecparam -name prime256v1 -out $d/param");
-
-	foreach my $name (qw/ ca other-ca /) {
-		command("openssl req -x509 -newkey ec:$d/param -nodes -days 3 "
-			. "-subj /CN=$name -keyout $d/$name.key "
-			. "-out $d/$name.crt");
-	}
-
-	my %names = (
+	my %ids = (
 		frontend => 'td1/ns/default/sa/frontend',
 		frontend2 => 'td1/ns/default/sa/frontend2',
 		old => 'old-td/ns/default/sa/frontend',
@@ -445,44 +433,32 @@ sub write_certs {
 		long => 'td1/' . 'a' x 2040,
 	);
 
-	issue($_, "subjectAltName=URI:spiffe://$names{$_}") for keys %names;
+	my %names = (
+		server => 'DNS:localhost',
+		twouri => "URI:$uri,URI:spiffe://td1/other",
+		scheme => 'URI:SPIFFE://td1/ns/default/sa/frontend',
+		dns => 'DNS:td1',
+		email => 'email:spiffe@td1',
+		nosan => '',
+		nul => 'DER:' . uri_name("$uri\0.evil"),
+		ascii => 'DER:' . uri_name("$uri\xe4"),
+		fragment => 'DER:' . uri_name("$uri#a"),
+	);
 
-	my $uri = 'spiffe://td1/ns/default/sa/frontend';
+	my %extensions = (
+		serverauth => 'extendedKeyUsage=serverAuth',
+		keysign => 'keyUsage=digitalSignature,keyCertSign',
+		'leaf-ca' => 'basicConstraints=CA:TRUE',
+	);
 
-	issue('server', 'subjectAltName=DNS:localhost');
-	issue('stranger', "subjectAltName=URI:$uri", 'other-ca');
+	$t->ca('ca')->ca('other-ca');
 
-	issue('serverauth', "subjectAltName=URI:$uri\n"
-		. 'extendedKeyUsage=serverAuth');
-	issue('keysign', "subjectAltName=URI:$uri\n"
-		. 'keyUsage=digitalSignature,keyCertSign');
-	issue('ca', "subjectAltName=URI:$uri\nbasicConstraints=CA:true",
-		'ca', 'leaf-ca');
-	issue('twouri', "subjectAltName=URI:$uri,URI:spiffe://td1/other");
-	issue('scheme', 'subjectAltName=URI:SPIFFE://td1/ns/default/sa/frontend');
-	issue('dns', 'subjectAltName=DNS:td1');
-	issue('email', 'subjectAltName=email:spiffe@td1');
-	issue('nosan', 'nsComment=none');
-	issue('nul', 'subjectAltName=DER:' . uri_name("$uri\0.evil"));
-	issue('fragment', 'subjectAltName=DER:' . uri_name("$uri#a"));
-	issue('ascii', 'subjectAltName=DER:' . uri_name("$uri\xe4"));
-}
+	$t->spiffe('ca', $_, $ids{$_}) for sort keys %ids;
+	$t->cert('ca', $_, $names{$_}) for sort keys %names;
+	$t->cert('ca', $_, "URI:$uri", extensions => "$extensions{$_}\n")
+		for sort keys %extensions;
 
-sub issue {
-	my ($name, $extensions, $ca, $file) = @_;
-
-	our $serial;
-
-	$ca ||= 'ca';
-	$file ||= $name;
-
-	$t->write_file("$file.ext", "$extensions\n");
-
-	command("openssl req -new -newkey ec:$d/param -nodes -subj /CN=$file "
-		. "-keyout $d/$file.key -out $d/$file.csr");
-	command("openssl x509 -req -in $d/$file.csr -CA $d/$ca.crt "
-		. "-CAkey $d/$ca.key -set_serial " . ++$serial
-		. " -days 2 -extfile $d/$file.ext -out $d/$file.crt");
+	$t->cert('other-ca', 'stranger', "URI:$uri");
 }
 
 # GeneralNames with one uniformResourceIdentifier of any bytes
@@ -493,13 +469,6 @@ sub uri_name {
 	my $name = "\x86" . chr(length $bytes) . $bytes;
 
 	return unpack 'H*', "\x30" . chr(length $name) . $name;
-}
-
-sub command {
-	my ($command) = @_;
-
-	system("$command >>$d/openssl.out 2>&1") == 0
-		or die "failed: $command\n";
 }
 
 ###############################################################################

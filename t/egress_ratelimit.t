@@ -9,6 +9,7 @@
 use warnings;
 use strict;
 
+use POSIX qw//;
 use Test::More;
 
 BEGIN { use FindBin; chdir($FindBin::Bin); }
@@ -312,14 +313,8 @@ unlike($log, qr!^/disabled:(?\!allowed:-:-)!m, 'log, not enabled');
 sub get {
 	my ($uri, $host, $port) = @_;
 
-	$host ||= 'api.example.com';
-
-	return http(<<EOF, socket => connection($port || 8080));
-GET $uri HTTP/1.1
-Host: $host
-Connection: close
-
-EOF
+	return http_get($uri, host => $host || 'api.example.com',
+		port => $port || 8080);
 }
 
 sub codes {
@@ -328,13 +323,6 @@ sub codes {
 	return join ' ', map {
 		get($uri, $host, $port) =~ m!^HTTP/1.1 (\d+)! ? $1 : 'none'
 	} 1 .. $n;
-}
-
-sub connection {
-	my ($port) = @_;
-
-	return IO::Socket::INET->new('127.0.0.1:' . port($port))
-		|| die "can't connect: $!";
 }
 
 # how many of all were passed, and how many were limited
@@ -351,8 +339,6 @@ sub crowd {
 
 		if ($pid == 0) {
 			print codes($uri, $requests), "\n";
-			require POSIX;
-			STDOUT->flush();
 			POSIX::_exit(0);
 		}
 

@@ -70,6 +70,8 @@ write_conf('bucket a { tokens 3; interval 1000s; } '
 	. 'bucket b { tokens 300; fill 300; interval 1s; }', 'b',
 	'bucket=missing');
 
+$t->expect(qr/bucket "missing" is not defined/);
+
 reload();
 
 is(codes('/b', 1), '429', 'failed reload');
@@ -154,11 +156,7 @@ sub codes {
 	my ($uri, $n) = @_;
 
 	return join ' ', map {
-		http(<<EOF) =~ / (\d\d\d)/;
-GET $uri HTTP/1.0
-Host: api.example.com
-
-EOF
+		http_get($uri, host => 'api.example.com') =~ / (\d\d\d)/;
 	} 1 .. $n;
 }
 

@@ -147,11 +147,7 @@ sub flood {
 sub get {
 	my ($uri) = @_;
 
-	http(<<EOF) =~ / (\d\d\d)/;
-GET $uri HTTP/1.0
-Host: api.example.com
-
-EOF
+	http_get($uri, host => 'api.example.com') =~ / (\d\d\d)/;
 
 	return $1;
 }

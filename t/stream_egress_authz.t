@@ -285,38 +285,16 @@ sub plain {
 ###############################################################################
 
 sub write_certs {
-	my $td = 'spiffe://cluster.local';
+	my $td = 'cluster.local';
 
-	command("openssl ecparam -name prime256v1 -out $d/param");
-	command("openssl req -x509 -newkey ec:$d/param -nodes -days 3 "
-		. "-subj /CN=ca -keyout $d/ca.key -out $d/ca.crt");
+	$t->ca('ca')->cert('ca', 'server', 'DNS:localhost');
 
-	issue('server', 'DNS:localhost');
-	issue('frontend', "URI:$td/ns/default/sa/frontend");
-	issue('bad', "URI:$td/ns/default/sa/bad");
-	issue('reader', "URI:$td/ns/data/sa/reader");
-	issue('twouri', "URI:$td/ns/data/sa/reader,URI:$td/ns/data/sa/x");
-}
+	$t->spiffe('ca', 'frontend', "$td/ns/default/sa/frontend");
+	$t->spiffe('ca', 'bad', "$td/ns/default/sa/bad");
+	$t->spiffe('ca', 'reader', "$td/ns/data/sa/reader");
 
-sub issue {
-	my ($name, $san) = @_;
-
-	our $serial;
-
-	$t->write_file("$name.ext", "subjectAltName=$san\n");
-
-	command("openssl req -new -newkey ec:$d/param -nodes -subj /CN=$name "
-		. "-keyout $d/$name.key -out $d/$name.csr");
-	command("openssl x509 -req -in $d/$name.csr -CA $d/ca.crt "
-		. "-CAkey $d/ca.key -set_serial " . ++$serial
-		. " -days 2 -extfile $d/$name.ext -out $d/$name.crt");
-}
-
-sub command {
-	my ($command) = @_;
-
-	system("$command >>$d/openssl.out 2>&1") == 0
-		or die "failed: $command\n";
+	$t->cert('ca', 'twouri', "URI:spiffe://$td/ns/data/sa/reader,"
+		. "URI:spiffe://$td/ns/data/sa/x");
 }
 
 ###############################################################################

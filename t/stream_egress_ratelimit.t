@@ -221,11 +221,8 @@ sub requests {
 	my ($port, $n) = @_;
 
 	return join ' ', map {
-		http(<<EOF, socket => connection($port)) =~ / (\d\d\d)/;
-GET / HTTP/1.0
-Host: api.example.com
-
-EOF
+		http_get('/', host => 'api.example.com', port => $port)
+			=~ / (\d\d\d)/;
 	} 1 .. $n;
 }
 
