@@ -101,6 +101,15 @@ ngx_egress_decide(ngx_egress_flow_t *flow, ngx_str_t *choice)
 
     for (i = 0; i < NGX_EGRESS_STEPS; i++) {
 
+        /* who is refused for this pays no token, and who may not, learns not */
+
+        reason = (i == NGX_EGRESS_STEP_RATELIMIT)
+                 ? ngx_egress_disagreement(flow) : 0;
+
+        if (reason) {
+            return ngx_egress_deny(flow, reason);
+        }
+
         step = ecf->steps[flow->subsystem][i];
 
         if (step == NULL) {
@@ -118,12 +127,6 @@ ngx_egress_decide(ngx_egress_flow_t *flow, ngx_str_t *choice)
         }
 
         return NGX_DECLINED;
-    }
-
-    reason = ngx_egress_disagreement(flow);
-
-    if (reason) {
-        return ngx_egress_deny(flow, reason);
     }
 
     if (flow->verdict != NGX_EGRESS_REPORTED) {

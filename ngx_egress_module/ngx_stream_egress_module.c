@@ -134,6 +134,7 @@ static char *ngx_stream_egress_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_stream_egress_check_server(ngx_conf_t *cf,
     ngx_stream_egress_srv_conf_t *conf);
+static ngx_uint_t ngx_stream_egress_proxies_ssl(ngx_conf_t *cf);
 static ngx_uint_t ngx_stream_egress_is_balanced(ngx_conf_t *cf,
     ngx_str_t *name);
 static char *ngx_stream_egress_enable(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -1496,6 +1497,14 @@ ngx_stream_egress_check_server(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_stream_egress_proxies_ssl(cf)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"proxy_ssl\" is incompatible with \"egress on\" "
+                      "in %s:%ui: \"tls\" of the service says it",
+                      conf->file, conf->line);
+        return NGX_CONF_ERROR;
+    }
+
     if (!ngx_stream_egress_is_balanced(cf, &conf->proxy_pass)) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"proxy_pass %V\" under \"egress on\" is not "
@@ -1508,6 +1517,29 @@ ngx_stream_egress_check_server(ngx_conf_t *cf,
     cscf->handler = ngx_stream_egress_content_handler;
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * nginx's proxy would wrap what we hand over in a TLS of its own; its flag is
+ * where its command says.
+ */
+
+static ngx_uint_t
+ngx_stream_egress_proxies_ssl(ngx_conf_t *cf)
+{
+    char           *pscf;
+    ngx_command_t  *cmd;
+
+    pscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_proxy_module);
+
+    for (cmd = ngx_stream_proxy_module.commands; cmd->name.len; cmd++) {
+        if (ngx_strcmp(cmd->name.data, "proxy_ssl") == 0) {
+            return *(ngx_flag_t *) (pscf + cmd->offset) == 1;
+        }
+    }
+
+    return 0;
 }
 
 
