@@ -812,7 +812,7 @@ ngx_stream_egress_classify(ngx_stream_session_t *s,
 
     /* "_" is for the mesh's own names, which are never a destination's */
 
-    if (ctx->bad || ctx->hello.underscore) {
+    if (ctx->bad || (ctx->flow.tls && ctx->hello.underscore)) {
         return NGX_EGRESS_BAD_CLIENT_HELLO;
     }
 

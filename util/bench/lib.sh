@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+
 # Common to the benchmarks: sourced, not run.
 
 # Copyright (C) 2026 Egress Gateway authors
