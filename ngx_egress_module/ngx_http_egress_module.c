@@ -773,6 +773,10 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
 
     conf->connect_timeout = ngx_egress_connect_timeout(&ctx->flow);
 
+    /* an external service has no say in where this nginx goes */
+
+    conf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
+
     if (!ngx_egress_originates(&ctx->flow)) {
 
         if (u->ssl) {
