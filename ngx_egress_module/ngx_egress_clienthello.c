@@ -13,6 +13,7 @@
 
 #define NGX_EGRESS_EXT_SNI           0
 #define NGX_EGRESS_EXT_ALPN          16
+#define NGX_EGRESS_EXT_PSK           41
 #define NGX_EGRESS_EXT_VERSIONS      43
 #define NGX_EGRESS_EXT_ECH           0xfe0d
 
@@ -41,7 +42,11 @@ typedef enum {
     hello_alpn_name,
     hello_versions_length,
     hello_versions,
-    hello_ech_type
+    hello_ech_type,
+    hello_ech_suite,
+    hello_ech_enc_length,
+    hello_ech_enc,
+    hello_ech_payload_length
 } ngx_egress_hello_state_e;
 
 
@@ -49,7 +54,8 @@ static ngx_int_t ngx_egress_hello_header(ngx_egress_hello_t *h, u_char ch);
 static void ngx_egress_hello_consume(ngx_egress_hello_t *h, const u_char *p,
     size_t len);
 static ngx_int_t ngx_egress_hello_step(ngx_egress_hello_t *h);
-static ngx_int_t ngx_egress_hello_step_ext(ngx_egress_hello_t *h);
+static ngx_int_t ngx_egress_hello_step_ext(ngx_egress_hello_t *h, size_t num);
+static ngx_int_t ngx_egress_hello_step_ech(ngx_egress_hello_t *h, size_t num);
 static ngx_int_t ngx_egress_hello_ext(ngx_egress_hello_t *h);
 static ngx_int_t ngx_egress_hello_ext_end(ngx_egress_hello_t *h);
 static ngx_int_t ngx_egress_hello_done(ngx_egress_hello_t *h);
@@ -60,7 +66,7 @@ static ngx_int_t ngx_egress_hello_error(ngx_egress_hello_t *h,
 static ngx_int_t ngx_egress_hello_seen(ngx_egress_hello_t *h);
 static ngx_int_t ngx_egress_hello_check_sni(ngx_egress_hello_t *h);
 static void ngx_egress_hello_alpn_byte(ngx_egress_hello_t *h, u_char ch);
-static void ngx_egress_hello_offered(ngx_egress_hello_t *h);
+static void ngx_egress_hello_offered(ngx_egress_hello_t *h, size_t num);
 
 
 void
@@ -133,7 +139,7 @@ ngx_egress_hello_header(ngx_egress_hello_t *h, u_char ch)
             break;
         }
 
-        /* "need" is 1 until the first byte of the message has been seen */
+        /* the state moves on with the first byte of the first record */
 
         if (h->state == hello_type) {
             return NGX_DECLINED;
@@ -164,6 +170,12 @@ ngx_egress_hello_header(ngx_egress_hello_t *h, u_char ch)
         {
             return ngx_egress_hello_error(h, "invalid record length");
         }
+
+        h->raw += h->record_left + 5;
+
+        if (h->raw > NGX_EGRESS_HELLO_RAW_MAX) {
+            return ngx_egress_hello_error(h, "too long with its records");
+        }
     }
 
     return NGX_AGAIN;
@@ -192,6 +204,8 @@ ngx_egress_hello_consume(ngx_egress_hello_t *h, const u_char *p, size_t len)
     case hello_sid:
     case hello_ciphers:
     case hello_ext_skip:
+    case hello_ech_suite:
+    case hello_ech_enc:
         break;
 
     case hello_compression:
@@ -253,7 +267,8 @@ ngx_egress_hello_step(ngx_egress_hello_t *h)
             return ngx_egress_hello_error(h, "invalid version");
         }
 
-        h->version = num;
+        h->legacy_version = (uint16_t) num;
+        h->version = h->legacy_version;
 
         return ngx_egress_hello_want(h, hello_random, 32);
 
@@ -329,8 +344,7 @@ ngx_egress_hello_step(ngx_egress_hello_t *h)
         return ngx_egress_hello_ext(h);
 
     default:
-        h->num = num;
-        return ngx_egress_hello_step_ext(h);
+        return ngx_egress_hello_step_ext(h, num);
     }
 }
 
@@ -338,13 +352,8 @@ ngx_egress_hello_step(ngx_egress_hello_t *h)
 /* the steps inside of an extension that is looked at */
 
 static ngx_int_t
-ngx_egress_hello_step_ext(ngx_egress_hello_t *h)
+ngx_egress_hello_step_ext(ngx_egress_hello_t *h, size_t num)
 {
-    size_t  num;
-
-    num = h->num;
-    h->num = 0;
-
     switch (h->state) {
 
     case hello_sni_list:
@@ -411,15 +420,33 @@ ngx_egress_hello_step_ext(ngx_egress_hello_t *h)
         return ngx_egress_hello_want(h, hello_versions, 2);
 
     case hello_versions:
-        h->num = num;
-        ngx_egress_hello_offered(h);
-        h->num = 0;
+        ngx_egress_hello_offered(h, num);
 
         if (h->ext_left) {
             return ngx_egress_hello_want(h, hello_versions, 2);
         }
 
+        if (h->version == 0) {
+            h->version = h->legacy_version;
+        }
+
         return ngx_egress_hello_ext_end(h);
+
+    case hello_ext_skip:
+        return ngx_egress_hello_ext_end(h);
+
+    default:
+        return ngx_egress_hello_step_ech(h, num);
+    }
+}
+
+
+/* RFC 9849, 5: the inner type is empty, GREASE has the form of the outer */
+
+static ngx_int_t
+ngx_egress_hello_step_ech(ngx_egress_hello_t *h, size_t num)
+{
+    switch (h->state) {
 
     case hello_ech_type:
         if (num > 1) {
@@ -428,14 +455,35 @@ ngx_egress_hello_step_ext(ngx_egress_hello_t *h)
 
         h->ech = num + 1;
 
+        if (num == 0) {
+            return ngx_egress_hello_want(h, hello_ech_suite, 5);
+        }
+
         if (h->ext_left) {
-            return ngx_egress_hello_want(h, hello_ext_skip, h->ext_left);
+            return ngx_egress_hello_error(h, "invalid ECH length");
         }
 
         return ngx_egress_hello_ext_end(h);
 
-    default: /* hello_ext_skip */
-        return ngx_egress_hello_ext_end(h);
+    case hello_ech_suite:
+        return ngx_egress_hello_want(h, hello_ech_enc_length, 2);
+
+    case hello_ech_enc_length:
+        if (num) {
+            return ngx_egress_hello_want(h, hello_ech_enc, num);
+        }
+
+        /* fall through */
+
+    case hello_ech_enc:
+        return ngx_egress_hello_want(h, hello_ech_payload_length, 2);
+
+    default: /* hello_ech_payload_length */
+        if (num == 0 || num != h->ext_left) {
+            return ngx_egress_hello_error(h, "invalid ECH length");
+        }
+
+        return ngx_egress_hello_want(h, hello_ext_skip, num);
     }
 }
 
@@ -519,7 +567,7 @@ ngx_egress_hello_error(ngx_egress_hello_t *h, const char *error)
 }
 
 
-/* RFC 8446, 4.2: no more than one extension of the same type */
+/* RFC 8446, 4.2 and 4.2.11: no type twice, pre_shared_key only as the last */
 
 static ngx_int_t
 ngx_egress_hello_seen(ngx_egress_hello_t *h)
@@ -530,6 +578,10 @@ ngx_egress_hello_seen(ngx_egress_hello_t *h)
         if (h->seen[i] == h->type) {
             return ngx_egress_hello_error(h, "duplicate extension");
         }
+    }
+
+    if (h->nseen && h->seen[h->nseen - 1] == NGX_EGRESS_EXT_PSK) {
+        return ngx_egress_hello_error(h, "pre_shared_key is not the last");
     }
 
     if (h->nseen == NGX_EGRESS_HELLO_EXTENSIONS) {
@@ -665,20 +717,20 @@ ngx_egress_hello_alpn_byte(ngx_egress_hello_t *h, u_char ch)
 }
 
 
-/* RFC 8701: GREASE values have the form 0x?a?a */
+/* RFC 8701: GREASE values are 0x0a0a, 0x1a1a, ... 0xfafa */
 
 static void
-ngx_egress_hello_offered(ngx_egress_hello_t *h)
+ngx_egress_hello_offered(ngx_egress_hello_t *h, size_t num)
 {
-    if ((h->num & 0x0f0f) == 0x0a0a) {
+    if ((num & 0x0f0f) == 0x0a0a && num >> 8 == (num & 0xff)) {
         return;
     }
 
-    if (h->num == 0x0304) {
+    if (num == 0x0304) {
         h->tls13 = 1;
     }
 
-    if (h->num > h->version) {
-        h->version = h->num;
+    if (num > h->version) {
+        h->version = (uint16_t) num;
     }
 }

@@ -40,7 +40,7 @@ typedef struct {
     u_char                    alpn[NGX_EGRESS_HELLO_ALPN_MAX];
     size_t                    alpn_len;    /* names joined by ",", bytes that
                                               are not printable as \xHH */
-    ngx_uint_t                version;     /* the highest one offered */
+    uint16_t                  version;     /* the highest one offered */
     unsigned                  ech:2;       /* 1: outer or GREASE, 2: inner */
     unsigned                  istio:1;     /* an ALPN name is of the mesh */
     unsigned                  tls13:1;
@@ -57,6 +57,7 @@ typedef struct {
     unsigned                  matched:1;   /* ALPN name so far: "istio" */
     ngx_uint_t                state;
     ngx_uint_t                header;      /* bytes seen of a record header */
+    size_t                    raw;         /* of the records so far */
     size_t                    record_left;
     size_t                    need;        /* bytes until the next step */
     size_t                    left;        /* of the message */
@@ -66,6 +67,7 @@ typedef struct {
     size_t                    name_start;  /* of the current ALPN name */
     size_t                    length;      /* of the record, being read */
     ngx_uint_t                type;        /* of the extension */
+    uint16_t                  legacy_version;
     ngx_uint_t                nseen;
     uint16_t                  seen[NGX_EGRESS_HELLO_EXTENSIONS];
 } ngx_egress_hello_t;
