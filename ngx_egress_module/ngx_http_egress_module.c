@@ -1164,6 +1164,10 @@ ngx_http_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is incompatible with \"server\"";
     }
 
+    if (uscf->peer.init_upstream) {
+        return "is incompatible with another balancing method";
+    }
+
     /* without any server nginx refuses the upstream */
 
     us = ngx_array_push(uscf->servers);
