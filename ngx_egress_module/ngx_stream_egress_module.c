@@ -79,6 +79,8 @@ static ngx_int_t ngx_stream_egress_ssl_handler(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_egress_peek(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
 static ngx_int_t ngx_stream_egress_preread_handler(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_egress_preread_done(
+    ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_timer_handler(ngx_event_t *ev);
 static void ngx_stream_egress_read_handler(ngx_event_t *rev);
 static ngx_int_t ngx_stream_egress_read(ngx_stream_session_t *s,
@@ -476,7 +478,7 @@ ngx_stream_egress_preread_handler(ngx_stream_session_t *s)
     }
 
     if (ctx->preread) {
-        return NGX_DECLINED;
+        return ngx_stream_egress_preread_done(ctx);
     }
 
     mode = escf->preread;
@@ -505,7 +507,8 @@ ngx_stream_egress_preread_handler(ngx_stream_session_t *s)
 
     if (rc != NGX_AGAIN) {
         ctx->preread = 1;
-        return rc == NGX_ERROR ? NGX_ERROR : NGX_DECLINED;
+        return rc == NGX_ERROR ? NGX_ERROR
+                               : ngx_stream_egress_preread_done(ctx);
     }
 
     /*
@@ -526,6 +529,16 @@ ngx_stream_egress_preread_handler(ngx_stream_session_t *s)
     }
 
     return NGX_DONE;
+}
+
+
+/* other prereaders would wait for what will never come */
+
+static ngx_int_t
+ngx_stream_egress_preread_done(ngx_stream_egress_ctx_t *ctx)
+{
+    return (ctx->bad || ctx->timedout || !ctx->flow.tls) ? NGX_OK
+                                                         : NGX_DECLINED;
 }
 
 

@@ -413,8 +413,14 @@ sub stop_daemons {
 sub wait_for_port {
 	my ($self, $port) = @_;
 
+	return $self->wait_for_port_at('127.0.0.1', $port);
+}
+
+sub wait_for_port_at {
+	my ($self, $address, $port) = @_;
+
 	for (1 .. 100) {
-		my $s = IO::Socket::INET->new("127.0.0.1:$port");
+		my $s = IO::Socket::INET->new("$address:$port");
 		return $self if $s;
 		sleep 0.05;
 	}
