@@ -342,9 +342,18 @@ sub body {
 sub who {
 	my ($name) = @_;
 
+	my @before = split /\n/, $t->read_file('who.log');
+	my @lines;
+
 	request($name, 'any.example.com', '/who');
 
-	my @lines = split /\n/, $t->read_file('who.log') || '';
+	# the log is written after the answer
+
+	for (1 .. 50) {
+		@lines = split /\n/, $t->read_file('who.log');
+		last if @lines > @before;
+		select undef, undef, undef, 0.02;
+	}
 
 	return $lines[-1];
 }

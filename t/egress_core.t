@@ -257,7 +257,7 @@ sub body {
 sub served {
 	get(@_);
 
-	select undef, undef, undef, 0.05;
+	select undef, undef, undef, 0.2;
 
 	return (split / /, (split /\n/, $t->read_file('access.log'))[-1])[3];
 }

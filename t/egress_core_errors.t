@@ -199,10 +199,11 @@ my @stream = (
 # where the block stands does not matter
 
 my @good = (
-	[ "egress { zone 1m; } http { $ups server { listen 127.0.0.1:8080; "
+	[ "egress { zone 1m; } http { %%TEST_GLOBALS_HTTP%% $ups server { listen 127.0.0.1:8080; "
 		. "egress on; location / { proxy_pass http://egress; } } }",
 		'egress before http' ],
-	[ "http { $ups server { listen 127.0.0.1:8080; egress on; location / "
+	[ "http { %%TEST_GLOBALS_HTTP%% $ups server { listen 127.0.0.1:8080; "
+		. "egress on; location / "
 		. "{ proxy_pass http://egress; } } } egress { zone 1m; }",
 		'egress after http' ],
 	[ "stream { $ups server { listen 127.0.0.1:8080; egress on; "
