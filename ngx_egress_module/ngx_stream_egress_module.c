@@ -458,7 +458,6 @@ static ngx_int_t
 ngx_stream_egress_preread_handler(ngx_stream_session_t *s)
 {
     ngx_int_t                      rc;
-    ngx_str_t                      choice;
     ngx_uint_t                     mode;
     ngx_connection_t              *c;
     ngx_stream_egress_ctx_t       *ctx;
@@ -483,15 +482,13 @@ ngx_stream_egress_preread_handler(ngx_stream_session_t *s)
 
     mode = escf->preread;
 
-    if (mode == NGX_STREAM_EGRESS_PREREAD_ON && escf->service) {
+    /* a variable may depend on the hello, and would keep its value */
 
-        if (ngx_stream_egress_choice(s, &choice) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        if (ngx_egress_speaks_first(&choice)) {
-            mode = NGX_STREAM_EGRESS_PREREAD_OFF;
-        }
+    if (mode == NGX_STREAM_EGRESS_PREREAD_ON && escf->service
+        && escf->service->lengths == NULL
+        && ngx_egress_speaks_first(&escf->service->value))
+    {
+        mode = NGX_STREAM_EGRESS_PREREAD_OFF;
     }
 
     if (mode == NGX_STREAM_EGRESS_PREREAD_OFF) {

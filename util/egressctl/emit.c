@@ -21,6 +21,7 @@ typedef struct {
 
 static void emit_modules(emit_t *e);
 static void emit_egress(emit_t *e);
+static void emit_check_resolver(emit_t *e);
 static void emit_service(emit_t *e, service_t *svc);
 static void emit_resolution(emit_t *e, service_t *svc);
 static void emit_endpoint(emit_t *e, service_t *svc, node_t *ep);
@@ -177,6 +178,8 @@ emit_egress(emit_t *e)
         emit_service(e, svc);
     }
 
+    emit_check_resolver(e);
+
     for (i = 0; i < e->m->ndocs; i++) {
         if (strcmp(doc_kind(e->m->docs[i]), "AuthorizationPolicy") == 0) {
             emit_authz(e, e->m->docs[i]);
@@ -186,6 +189,36 @@ emit_egress(emit_t *e)
     emit_buckets(e);
 
     fputs("}\n\n", e->out);
+}
+
+
+/* nginx -t would say so too, without naming the option */
+
+static void
+emit_check_resolver(emit_t *e)
+{
+    service_t   *svc;
+    const char  *resolution;
+
+    if (e->m->options->resolver) {
+        return;
+    }
+
+    for (svc = e->m->services; svc; svc = svc->next) {
+        resolution = node_text(node_get(svc->entry, "spec"), "resolution");
+
+        if ((resolution == NULL || strcmp(resolution, "STATIC") != 0)
+            && emit_pin(e, svc) == NULL)
+        {
+            break;
+        }
+    }
+
+    if (svc || e->m->allow_any) {
+        diag(DIAG_WARNING, svc ? &svc->entry->pos : NULL, "OPTION",
+             "names have to be resolved: nginx will ask for --resolver "
+             "ADDRESS");
+    }
 }
 
 

@@ -1,0 +1,85 @@
+#!/usr/bin/perl
+
+# (C) 2026 Egress Gateway authors
+
+# Tests for egressctl convert: golden files.  For t/convert/NAME.yaml, NAME.err
+# is what it says, and NAME.conf what it writes, if it writes at all.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use Test::Nginx qw/ :DEFAULT egressctl /;
+
+###############################################################################
+
+my $ctl = egressctl();
+my @names = map { s!^convert/(.*)\.yaml$!$1!r } sort glob('convert/*.yaml');
+my $seed = '../../shared/seed/manifests';
+
+plan(tests => 3 * @names + 3);
+
+ok(@names > 15, 'there are golden files');
+
+foreach my $name (@names) {
+	my ($status, $out, $err) = convert("-f $name.yaml");
+	my $conf = content("$name.conf");
+
+	is($status, defined $conf ? 0 : 1, "$name, status");
+	is($out, defined $conf ? $conf : '', "$name, output");
+	is($err, content("$name.err") // '', "$name, diagnostics");
+}
+
+# the same input, the same output
+
+is((convert('-f ../../conf/istio'))[1], (convert('-f ../../conf/istio'))[1],
+	'deterministic');
+
+SKIP: {
+	skip 'no shared/ beside the project', 1 unless -d $seed;
+
+	my %status = ('step07-authz-deny-all-egress.yaml' => 1,
+		'step10-production-egress-setup.yaml' => 1);
+	my @wrong;
+
+	foreach my $file (map { s!.*/!!r } glob("$seed/*.yaml")) {
+		my ($status) = convert("-f ../$seed/$file");
+		push @wrong, "$file: $status" if $status != ($status{$file} || 0);
+	}
+
+	is(join("\n", @wrong), '', 'the manifests of the guide');
+}
+
+###############################################################################
+
+sub convert {
+	my ($args) = @_;
+
+	my $out = `cd convert && $ctl convert --resolver 127.0.0.53 $args 2>/tmp/egress-convert.$$`;
+	my $status = $? >> 8;
+
+	open my $fh, '<', "/tmp/egress-convert.$$" or die;
+	local $/;
+	my $err = <$fh> // '';
+	close $fh;
+	unlink "/tmp/egress-convert.$$";
+
+	return ($status, $out, $err);
+}
+
+sub content {
+	my ($name) = @_;
+
+	open my $fh, '<', "convert/$name" or return undef;
+	local $/;
+
+	return scalar <$fh>;
+}
+
+###############################################################################
