@@ -7,17 +7,17 @@
 #                      nginx itself as well, with the modules built in
 # make deps demo test lint asan fuzz bench matrix install uninstall clean
 
-BUILD =		build
-NGINX_SRC =
-STATIC =
+BUILD ?=		build
+NGINX_SRC ?=
+STATIC ?=
 
 CC =		cc
 CFLAGS =	-O2 -g
 WARN =		-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror
 JOBS =		2
 
-PREFIX =	/usr/local
-DESTDIR =
+PREFIX ?=	/usr/local
+DESTDIR ?=
 
 MODULES =	egress egress_authz egress_ratelimit \
 		http_egress http_egress_authz http_egress_ratelimit \

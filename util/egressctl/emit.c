@@ -106,6 +106,14 @@ emit_modules(emit_t *e)
 
     o = e->m->options;
 
+    if (o->modules == NULL && o->stream_module == NULL) {
+
+        /* where "make install" has put the load_module lines, if anywhere */
+
+        fputs("include  modules-enabled/*.conf;\n\n", e->out);
+        return;
+    }
+
     if (o->stream_module) {
         fputs("load_module  ", e->out);
         emit_word(e, NULL, o->stream_module);
@@ -121,9 +129,7 @@ emit_modules(emit_t *e)
         }
     }
 
-    if (o->stream_module || o->modules) {
-        fputc('\n', e->out);
-    }
+    fputc('\n', e->out);
 }
 
 
