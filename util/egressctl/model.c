@@ -426,12 +426,26 @@ static void
 model_tls_match(model_t *m, node_t *vs, server_t *s, node_t *rule,
     node_t *match)
 {
-    node_t     *sni;
+    node_t     *sni, *host;
     service_t  *svc;
 
     for (sni = node_get(match, "sniHosts")->child; sni; sni = sni->next) {
 
         if (!model_server_covers(s, vs, sni->text)) {
+            continue;
+        }
+
+        for (host = node_path(vs, "spec.hosts")->child;
+             host && !model_covers(host->text, sni->text);
+             host = host->next)
+        {
+            /* void */
+        }
+
+        if (host == NULL) {
+            diag(DIAG_ERROR, &sni->pos, "VALUE",
+                 "\"%s\" is not among the hosts of VirtualService \"%s\": "
+                 "add it there", sni->text, doc_name(vs));
             continue;
         }
 
