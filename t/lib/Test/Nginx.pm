@@ -155,9 +155,19 @@ sub has {
 sub version_text {
 	my ($self) = @_;
 
-	$self->{version} //= `@{[ binary() ]} -V 2>&1`;
+	$self->{version_text} //= `@{[ binary() ]} -V 2>&1`;
 
-	return $self->{version};
+	return $self->{version_text};
+}
+
+# 1022001 for 1.22.1
+
+sub version {
+	my ($self) = @_;
+
+	$self->version_text() =~ m!nginx/(\d+)\.(\d+)\.(\d+)! or die;
+
+	return $1 * 1000000 + $2 * 1000 + $3;
 }
 
 # two checks more than asked for: no alerts, no sanitizer errors
