@@ -73,7 +73,6 @@ my @diallers = (
 	'proxy_pass http://egress; if ($arg_a) { proxy_pass http://$arg_a; }',
 	'proxy_pass http://egress; location /n { proxy_pass http://other; }',
 	'location ~ x { proxy_pass http://other; }',
-	'fastcgi_pass egress; proxy_pass http://$arg_a;',
 	'empty_gif;',
 );
 
