@@ -305,6 +305,7 @@ sub server {
 	$more ||= '';
 
 	$servers .= "    server {\n        listen 127.0.0.1:$port ssl;\n"
+		. "        access_log %%TESTDIR%%/far.log far;\n"
 		. "        ssl_certificate $name.crt;\n"
 		. "        ssl_certificate_key $name.key;\n        $more\n"
 		. '        return 200 "sni=$ssl_server_name $ssl_client_s_dn ";'
@@ -345,7 +346,6 @@ $locations
     }
 
     log_format  far  \$ssl_session_reused;
-    access_log  %%TESTDIR%%/far.log  far;
 
 $servers
 }
