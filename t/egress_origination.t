@@ -190,9 +190,13 @@ $locations .= "        location /retry { egress_service retry; "
 
 write_conf();
 
-$t->run()->plan(@names + keys(%broken) + 27);
+$t->run()->plan(@names + keys(%broken) + 28);
 
 ###############################################################################
+
+# T-CRT-12, T-CRT-13: who was not verified has got no request
+
+my $log = requests();
 
 $i = 0;
 
@@ -200,6 +204,9 @@ foreach my $name (@names) {
 	like(get('name' . $i++), $name->[2] ? qr/ 200 / : qr/ 503 .*tls_failed/s,
 		"'$name->[0]' for '$name->[1]'");
 }
+
+is(requests() - $log, scalar(grep { $_->[2] } @names),
+	'no request to who was not verified');
 
 like(get('chain'), qr/ 200 /, 'chain');
 like(get('leaf'), qr/ 503 .*tls_failed/s, 'chain without its middle');
@@ -276,6 +283,12 @@ like(get('chain'), qr/ 200 /, 'strict, the old configuration stays');
 sub reload {
 	$t->reload();
 	select undef, undef, undef, 0.2;
+}
+
+sub requests {
+	select undef, undef, undef, 0.1;
+
+	return scalar(() = $t->read_file('far.log') =~ /\n/g);
 }
 
 sub get {
