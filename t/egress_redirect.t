@@ -26,7 +26,7 @@ select STDOUT; $| = 1;
 my $t = Test::Nginx->new()->has_daemon('dnsmasq')
 	->expect(qr/egress refuses to dial without a verdict/);
 
-$t->has('http_auth_request', 'http_addition')
+$t->has('http_auth_request')
 	->write_file_expand('nginx.conf', <<'EOF');
 
 %%TEST_GLOBALS%%
