@@ -77,7 +77,10 @@ struct node_s {
     node_t              *last;
     node_t              *key;            /* of a value in a map */
     char                *text;           /* of a scalar, without NUL inside */
+    char                *refusal;        /* why it can't be rendered */
     int                  plain;          /* not quoted */
+    int                  used;           /* a document that counts */
+    size_t               order;          /* of documents */
 };
 
 
@@ -103,6 +106,12 @@ char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* 1: a kind that is converted, and its fields are right */
 int schema_check(node_t *document);
+
+/* 0: a right configuration of Envoy's local rate limit */
+int schema_rate_limit(node_t *config);
+
+/* reports what of the tree can't be rendered; returns how much */
+int schema_refused(node_t *node);
 
 
 /* model.c, emit.c */
@@ -154,6 +163,7 @@ struct route_s {
     const char          *host;           /* SNI or Host */
     node_t              *node;
     service_t           *service;
+    int                  identity;       /* found by the name itself */
 };
 
 
@@ -181,6 +191,7 @@ struct model_s {
     node_t             **docs;
     size_t               ndocs;
     int                  allow_any;
+    node_t              *mesh;           /* which does not say */
     service_t           *services;
     listener_t          *listeners;
 };

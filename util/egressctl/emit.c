@@ -4,11 +4,13 @@
  */
 
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "egressctl.h"
 
@@ -21,21 +23,30 @@ typedef struct {
 
 static void emit_modules(emit_t *e);
 static void emit_egress(emit_t *e);
+static void emit_trust_domain(emit_t *e);
 static void emit_check_resolver(emit_t *e);
 static void emit_service(emit_t *e, service_t *svc);
 static void emit_resolution(emit_t *e, service_t *svc);
 static void emit_endpoint(emit_t *e, service_t *svc, node_t *ep);
-static const char *emit_pin(emit_t *e, service_t *svc);
+static int emit_address(service_t *svc, node_t *ep, const char *address);
+static long emit_endpoint_port(service_t *svc, node_t *ep);
+static const char *emit_pin(emit_t *e, service_t *svc, long *target);
 static void emit_policy_settings(emit_t *e, service_t *svc);
 static void emit_pool(emit_t *e, service_t *svc, node_t *pool);
 static void emit_balancer(service_t *svc, node_t *node);
 static void emit_tls(emit_t *e, service_t *svc, node_t *tls);
+static void emit_tls_names(emit_t *e, service_t *svc, node_t *tls);
 static void emit_tls_files(emit_t *e, node_t *tls);
+static int emit_tls_flaw(node_t *tls, int mutual, int skip);
+static void emit_system_ca(emit_t *e);
 static void emit_file(emit_t *e, const char *directive, node_t *node);
 static void emit_authz(emit_t *e, node_t *doc);
-static void emit_authz_rule(emit_t *e, node_t *rule);
-static void emit_authz_block(emit_t *e, const char *block, node_t *list,
-    const char *inner);
+static int emit_authz_flaw(node_t *doc);
+static void emit_authz_rule(emit_t *e, node_t *doc, node_t *rule);
+static void emit_authz_block(emit_t *e, node_t *doc, const char *block,
+    node_t *list, const char *inner);
+static void emit_authz_values(emit_t *e, node_t *doc, node_t *field);
+static int emit_authz_value(node_t *field, node_t *value);
 static void emit_authz_hosts(emit_t *e, node_t *hosts);
 static void emit_buckets(emit_t *e);
 static void emit_bucket(emit_t *e, node_t *doc, node_t *value,
@@ -46,6 +57,8 @@ static long emit_percent(node_t *config, const char *key);
 static node_t *emit_limit_config(node_t *value);
 static void emit_stream(emit_t *e);
 static void emit_stream_server(emit_t *e, listener_t *l);
+static int emit_streamed(listener_t *l);
+static int emit_mapped(listener_t *l);
 static void emit_map(emit_t *e, listener_t *l);
 static void emit_http(emit_t *e);
 static void emit_http_server(emit_t *e, listener_t *l, route_t *r);
@@ -136,9 +149,9 @@ emit_modules(emit_t *e)
 static void
 emit_egress(emit_t *e)
 {
-    size_t            i;
-    node_t           *doc, *n;
+    size_t            i, len;
     service_t        *svc;
+    const char       *p;
     const options_t  *o;
 
     o = e->m->options;
@@ -149,28 +162,23 @@ emit_egress(emit_t *e)
     fprintf(e->out, ";\n    outbound_policy  %s;\n",
             e->m->allow_any ? "allow_any" : "registry_only");
 
-    for (i = 0; i < e->m->ndocs; i++) {
-        doc = e->m->docs[i];
-        n = node_path(doc, "spec.meshConfig.trustDomain");
-
-        if (strcmp(doc_kind(doc), "IstioOperator") == 0 && n) {
-            fputs("    trust_domain     ", e->out);
-            emit_word(e, &n->pos, n->text);
-
-            n = node_path(doc, "spec.meshConfig.trustDomainAliases");
-
-            for (n = n ? n->child : NULL; n; n = n->next) {
-                fputc(' ', e->out);
-                emit_word(e, &n->pos, n->text);
-            }
-
-            fputs(";\n", e->out);
-        }
-    }
+    emit_trust_domain(e);
 
     if (o->resolver) {
-        fputs("    resolver         ", e->out);
-        emit_word(e, NULL, o->resolver);
+        fputs("    resolver        ", e->out);
+
+        /* an address, or several, and parameters */
+
+        for (p = o->resolver; *p; p += len) {
+            p += strspn(p, " ");
+            len = strcspn(p, " ");
+
+            if (len) {
+                fputc(' ', e->out);
+                emit_word(e, NULL, xprintf("%.*s", (int) len, p));
+            }
+        }
+
         fputs(";\n", e->out);
     }
 
@@ -198,11 +206,68 @@ emit_egress(emit_t *e)
 }
 
 
+/* nothing, where the default is meant; the aliases of all documents */
+
+static void
+emit_trust_domain(emit_t *e)
+{
+    size_t   i;
+    node_t  *mesh, *n, *domain, *aliases;
+
+    domain = NULL;
+    aliases = NULL;
+
+    for (i = 0; i < e->m->ndocs; i++) {
+
+        if (strcmp(doc_kind(e->m->docs[i]), "IstioOperator") != 0) {
+            continue;
+        }
+
+        mesh = node_path(e->m->docs[i], "spec.meshConfig");
+        n = node_get(mesh, "trustDomain");
+
+        if (n && domain && strcmp(domain->text, n->text) != 0) {
+            diag(DIAG_ERROR, &n->pos, "CONFLICT",
+                 "trustDomain says otherwise than in %s:%zu: which of them "
+                 "counts?", domain->pos.source->name, domain->pos.line);
+        }
+
+        domain = domain ? domain : n;
+        n = node_get(mesh, "trustDomainAliases");
+
+        if (n && aliases) {
+            diag(DIAG_ERROR, &n->key->pos, "CONFLICT",
+                 "trustDomainAliases are in %s:%zu as well: write all of "
+                 "them in one place", aliases->pos.source->name,
+                 aliases->pos.line);
+        }
+
+        aliases = aliases ? aliases : n;
+    }
+
+    if (domain == NULL && (aliases == NULL || aliases->child == NULL)) {
+        return;
+    }
+
+    fputs("    trust_domain     ", e->out);
+    emit_word(e, domain ? &domain->pos : NULL,
+              domain ? domain->text : "cluster.local");
+
+    for (n = aliases ? aliases->child : NULL; n; n = n->next) {
+        fputc(' ', e->out);
+        emit_word(e, &n->pos, n->text);
+    }
+
+    fputs(";\n", e->out);
+}
+
+
 /* nginx -t would say so too, without naming the option */
 
 static void
 emit_check_resolver(emit_t *e)
 {
+    long         port;
     service_t   *svc;
     const char  *resolution;
 
@@ -214,7 +279,7 @@ emit_check_resolver(emit_t *e)
         resolution = node_text(node_get(svc->entry, "spec"), "resolution");
 
         if ((resolution == NULL || strcmp(resolution, "STATIC") != 0)
-            && emit_pin(e, svc) == NULL)
+            && emit_pin(e, svc, &port) == NULL)
         {
             break;
         }
@@ -278,17 +343,24 @@ emit_service(emit_t *e, service_t *svc)
 static void
 emit_resolution(emit_t *e, service_t *svc)
 {
+    long         pin_port;
     node_t      *spec, *ep;
     const char  *resolution, *pin;
 
     spec = node_get(svc->entry, "spec");
     resolution = node_text(spec, "resolution");
     ep = node_get(spec, "endpoints");
-    pin = emit_pin(e, svc);
+    pin = emit_pin(e, svc, &pin_port);
 
     if (pin) {
-        fprintf(e->out, "        resolution  static;\n"
-                        "        endpoint    %s;\n", pin);
+        fputs("        resolution  static;\n        endpoint    ", e->out);
+        emit_word(e, NULL, pin);
+
+        if (pin_port) {
+            fprintf(e->out, " port=%ld", pin_port);
+        }
+
+        fputs(";\n", e->out);
         return;
     }
 
@@ -340,8 +412,12 @@ emit_endpoint(emit_t *e, service_t *svc, node_t *ep)
     const char  *address;
 
     address = node_text(ep, "address");
-    port = node_number(node_get(ep, "ports"),
-                       node_text(svc->port_node, "name"));
+
+    if (emit_address(svc, ep, address) != 0) {
+        return;
+    }
+
+    port = emit_endpoint_port(svc, ep);
 
     fputs("        endpoint    ", e->out);
 
@@ -368,38 +444,129 @@ emit_endpoint(emit_t *e, service_t *svc, node_t *ep)
 }
 
 
-/* --endpoint HOST[:PORT]=ADDRESS[:PORT] */
+/* an address; a path that starts a socket's; with DNS a name as well */
+
+static int
+emit_address(service_t *svc, node_t *ep, const char *address)
+{
+    int             dns;
+    unsigned char   buf[16];
+    const char     *resolution;
+
+    resolution = node_text(node_get(svc->entry, "spec"), "resolution");
+    dns = (strncmp(resolution, "DNS", 3) == 0);
+
+    if (strncmp(address, "unix://", 7) == 0) {
+
+        if (address[7] == '/' && node_get(ep, "ports") == NULL) {
+            return 0;
+        }
+
+        diag(DIAG_ERROR, &ep->pos, "VALUE",
+             "a socket has the form \"unix:///path\" and no \"ports\"");
+        return -1;
+    }
+
+    if (inet_pton(AF_INET, address, buf) == 1
+        || inet_pton(AF_INET6, address, buf) == 1
+        || (dns && address[0] != '*' && emit_valid_host(address)))
+    {
+        return 0;
+    }
+
+    diag(DIAG_ERROR, &node_get(ep, "address")->pos, "VALUE",
+         "\"%s\" is not an IP address%s", address,
+         dns ? " or a name" : ": resolution STATIC takes no names, DNS does");
+
+    return -1;
+}
+
+
+/* the keys are names of the service's ports, of which one is this one's */
+
+static long
+emit_endpoint_port(service_t *svc, node_t *ep)
+{
+    long         port;
+    node_t      *n, *p;
+    const char  *name;
+
+    port = -1;
+    n = node_get(ep, "ports");
+
+    for (n = n ? n->child : NULL; n; n = n->next) {
+
+        p = node_path(svc->entry, "spec.ports")->child;
+
+        for ( /* void */ ; p; p = p->next) {
+            name = node_text(p, "name");
+
+            if (strcmp(name, n->key->text) == 0) {
+                break;
+            }
+        }
+
+        if (p == NULL) {
+            diag(DIAG_ERROR, &n->key->pos, "REFERENCE",
+                 "ServiceEntry \"%s\" has no port with the name \"%s\"",
+                 doc_name(svc->entry), n->key->text);
+
+        } else if (p == svc->port_node) {
+            port = strtol(n->text, NULL, 10);
+        }
+    }
+
+    return port;
+}
+
+
+/* --endpoint HOST[:PORT]=ADDRESS[:PORT]; an IPv6 address with a port: [] */
 
 static const char *
-emit_pin(emit_t *e, service_t *svc)
+emit_pin(emit_t *e, service_t *svc, long *target)
 {
+    char        *value, *end, *colon;
     size_t       i, len;
-    char        *port, *key;
-    const char  *p, *value, *colon;
+    const char  *p, *port;
+
+    *target = 0;
 
     for (i = 0; i < e->m->options->nendpoint; i++) {
         p = e->m->options->endpoint[i];
         len = strcspn(p, "=");
-        value = p + len + 1;
+        port = memchr(p, ':', len);
+        value = xstrdup(p + len + 1);
+        len = port ? (size_t) (port - p) : len;
 
-        key = xprintf("%.*s", (int) len, p);
-        port = strchr(key, ':');
-
-        if (port) {
-            *port++ = '\0';
-        }
-
-        if (strcmp(key, svc->host) != 0
-            || (port && strtol(port, NULL, 10) != svc->port))
+        if (strlen(svc->host) != len || strncasecmp(p, svc->host, len) != 0
+            || (port && strtol(port + 1, NULL, 10) != svc->port))
         {
             continue;
         }
 
         colon = strrchr(value, ':');
 
-        if (colon && strchr(value, ':') == colon) {
-            return xprintf("%.*s port=%s", (int) (colon - value), value,
-                           colon + 1);
+        if (value[0] == '[') {
+            end = strchr(value, ']');
+            colon = (end && end[1] == ':') ? end + 1 : NULL;
+
+            if (end) {
+                *end = '\0';
+                value++;
+            }
+
+        } else if (colon && strchr(value, ':') != colon) {
+            colon = NULL;
+        }
+
+        if (colon) {
+            *colon = '\0';
+            *target = strtol(colon + 1, NULL, 10);
+
+            if (*target < 1 || *target > 65535) {
+                diag(DIAG_ERROR, NULL, "OPTION", "--endpoint %s: no port "
+                     "after \":\"", p);
+            }
         }
 
         return value;
@@ -515,9 +682,29 @@ emit_balancer(service_t *svc, node_t *node)
 static void
 emit_tls(emit_t *e, service_t *svc, node_t *tls)
 {
-    const char  *mode, *sni;
+    const char  *mode;
 
     mode = node_text(tls, "mode");
+
+    if (tls && svc->passthrough && (mode == NULL
+                                    || strcmp(mode, "DISABLE") != 0))
+    {
+        diag(DIAG_NOTE, &tls->pos, "PASSTHROUGH",
+             "%s for \"%s\" does not apply to bytes that are TLS already: "
+             "they are carried unchanged", mode ? mode : "\"tls\"",
+             svc->host);
+
+        if (!svc->originate) {
+            return;
+        }
+    }
+
+    if (tls && mode == NULL) {
+        diag(DIAG_ERROR, &tls->pos, "MISSING",
+             "\"tls\" without \"mode\" is DISABLE in Istio, plaintext: say "
+             "\"mode: SIMPLE\", or DISABLE if that is meant");
+        return;
+    }
 
     if (mode == NULL || strcmp(mode, "DISABLE") == 0) {
 
@@ -540,64 +727,74 @@ emit_tls(emit_t *e, service_t *svc, node_t *tls)
         return;
     }
 
-    if (svc->passthrough) {
-        diag(DIAG_NOTE, &tls->pos, "PASSTHROUGH",
-             "%s for \"%s\" does not apply to bytes that are TLS already: "
-             "they are carried unchanged", mode, svc->host);
-
-        if (!svc->originate) {
-            return;
-        }
-    }
-
     fprintf(e->out, "        tls         %s;\n",
             strcmp(mode, "MUTUAL") == 0 ? "mutual" : "simple");
+
+    emit_tls_names(e, svc, tls);
+    emit_tls_files(e, tls);
+}
+
+
+/* SANs of the DestinationRule, else of the ServiceEntry; exact ones */
+
+static void
+emit_tls_names(emit_t *e, service_t *svc, node_t *tls)
+{
+    node_t         *list, *n;
+    const char     *sni;
+    unsigned char   buf[16];
 
     sni = node_text(tls, "sni");
 
     if (sni) {
         fputs("        tls_name    ", e->out);
-        emit_host(e, &tls->pos, sni);
+
+        if (*sni == '*') {
+            diag(DIAG_ERROR, &node_get(tls, "sni")->pos, "VALUE",
+                 "an SNI has no wildcard");
+        }
+
+        emit_host(e, &node_get(tls, "sni")->pos, sni);
         fputs(";\n", e->out);
     }
 
-    if (node_get(tls, "subjectAltNames")) {
-        emit_words(e, "        tls_san    ",
-                   node_get(tls, "subjectAltNames"));
+    list = node_get(tls, "subjectAltNames");
 
-    } else if (node_path(svc->entry, "spec.subjectAltNames")) {
-        emit_words(e, "        tls_san    ",
-                   node_path(svc->entry, "spec.subjectAltNames"));
+    if (list == NULL || list->child == NULL) {
+        list = node_path(svc->entry, "spec.subjectAltNames");
     }
 
-    emit_tls_files(e, tls);
+    if (list == NULL || list->child == NULL) {
+        return;
+    }
+
+    for (n = list->child; n; n = n->next) {
+        if ((*n->text == '*' || !emit_valid_host(n->text))
+            && inet_pton(AF_INET, n->text, buf) != 1
+            && inet_pton(AF_INET6, n->text, buf) != 1)
+        {
+            diag(DIAG_ERROR, &n->pos, "UNSUPPORTED",
+                 "a subjectAltName has to be a DNS name or an address, "
+                 "others are not rendered yet");
+            return;
+        }
+    }
+
+    emit_words(e, "        tls_san    ", list);
 }
 
 
 static void
 emit_tls_files(emit_t *e, node_t *tls)
 {
-    int          mutual;
-    const char  *skip;
+    int          mutual, skip;
+    const char  *ca, *off;
 
-    skip = node_text(tls, "insecureSkipVerify");
+    off = node_text(tls, "insecureSkipVerify");
+    skip = (off && strcmp(off, "true") == 0);
     mutual = (strcmp(node_text(tls, "mode"), "MUTUAL") == 0);
 
-    if (mutual && (node_get(tls, "clientCertificate") == NULL
-                   || node_get(tls, "privateKey") == NULL))
-    {
-        diag(DIAG_ERROR, &tls->pos, "MISSING",
-             "mode MUTUAL must have \"clientCertificate\" and "
-             "\"privateKey\"");
-        return;
-    }
-
-    if (!mutual && (node_get(tls, "clientCertificate")
-                    || node_get(tls, "privateKey")))
-    {
-        diag(DIAG_ERROR, &tls->pos, "VALUE",
-             "mode SIMPLE has no use for a client certificate: is MUTUAL "
-             "meant?");
+    if (emit_tls_flaw(tls, mutual, skip)) {
         return;
     }
 
@@ -606,27 +803,71 @@ emit_tls_files(emit_t *e, node_t *tls)
         emit_file(e, "tls_certificate_key", node_get(tls, "privateKey"));
     }
 
-    if (skip && strcmp(skip, "true") == 0) {
+    if (skip) {
         fputs("        tls_verify  off;\n", e->out);
         diag(DIAG_WARNING, &tls->pos, "UNVERIFIED",
              "insecureSkipVerify: the server is not verified");
         return;
     }
 
-    if (node_get(tls, "caCertificates")) {
-        emit_file(e, "tls_trusted_certificate",
-                  node_get(tls, "caCertificates"));
+    ca = node_text(tls, "caCertificates");
+
+    if (ca == NULL || strcmp(ca, "system") == 0) {
+        emit_system_ca(e);
 
     } else {
-        fputs("        tls_trusted_certificate  ", e->out);
-        emit_word(e, NULL, e->m->options->system_ca
-                           ? e->m->options->system_ca : "system");
-        fputs(";\n", e->out);
+        emit_file(e, "tls_trusted_certificate",
+                  node_get(tls, "caCertificates"));
     }
 
     if (node_get(tls, "caCrl")) {
         emit_file(e, "tls_crl", node_get(tls, "caCrl"));
     }
+}
+
+
+static int
+emit_tls_flaw(node_t *tls, int mutual, int skip)
+{
+    if (mutual && (node_get(tls, "clientCertificate") == NULL
+                   || node_get(tls, "privateKey") == NULL))
+    {
+        diag(DIAG_ERROR, &tls->pos, "MISSING",
+             "mode MUTUAL must have \"clientCertificate\" and "
+             "\"privateKey\"");
+        return 1;
+    }
+
+    if (!mutual && (node_get(tls, "clientCertificate")
+                    || node_get(tls, "privateKey")))
+    {
+        diag(DIAG_ERROR, &tls->pos, "VALUE",
+             "mode SIMPLE has no use for a client certificate: is MUTUAL "
+             "meant?");
+        return 1;
+    }
+
+    if (skip && (node_get(tls, "caCertificates")
+                 || node_get(tls, "subjectAltNames")
+                 || node_get(tls, "caCrl")))
+    {
+        diag(DIAG_ERROR, &node_get(tls, "insecureSkipVerify")->pos, "VALUE",
+             "insecureSkipVerify excludes \"caCertificates\", \"caCrl\" and "
+             "\"subjectAltNames\": remove it to verify the server");
+        return 1;
+    }
+
+    return 0;
+}
+
+
+static void
+emit_system_ca(emit_t *e)
+{
+    fputs("        tls_trusted_certificate  ", e->out);
+    emit_word(e, NULL, e->m->options->system_ca
+                       ? e->m->options->system_ca : "system");
+    fputs(";\n", e->out);
 }
 
 
@@ -639,6 +880,15 @@ emit_file(emit_t *e, const char *directive, node_t *node)
     const char  *p, *file;
 
     file = node->text;
+
+    /* OpenSSL's engines and inline data have prefixes, no path has them */
+
+    if (*file != '/' || strstr(file, "/../")) {
+        diag(DIAG_ERROR, &node->pos, "VALUE",
+             "\"%s\" has to be an absolute path without \"..\"",
+             node->key->text);
+        return;
+    }
 
     for (i = 0; i < e->m->options->npath; i++) {
         p = e->m->options->path[i];
@@ -667,19 +917,12 @@ emit_authz(emit_t *e, node_t *doc)
         return;
     }
 
-    rules = node_path(doc, "spec.rules");
-    action = node_path(doc, "spec.action");
-
-    if (action && (strcmp(action->text, "AUDIT") == 0
-                   || strcmp(action->text, "CUSTOM") == 0))
-    {
-        diag(DIAG_ERROR, &action->pos, "UNSUPPORTED",
-             strcmp(action->text, "AUDIT") == 0
-             ? "action AUDIT is not rendered yet"
-             : "action CUSTOM cannot be enforced: an authorizer that is not "
-               "called can't allow anything");
+    if (schema_refused(node_get(doc, "spec")) + emit_authz_flaw(doc)) {
         return;
     }
+
+    rules = node_path(doc, "spec.rules");
+    action = node_path(doc, "spec.action");
 
     fputc('\n', e->out);
     emit_comment(e, "    ", &doc->pos);
@@ -692,15 +935,58 @@ emit_authz(emit_t *e, node_t *doc)
             action && strcmp(action->text, "DENY") == 0 ? "deny" : "allow");
 
     for (rule = rules ? rules->child : NULL; rule; rule = rule->next) {
-        emit_authz_rule(e, rule);
+        emit_authz_rule(e, doc, rule);
     }
 
     fputs("    }\n", e->out);
 }
 
 
+/* what can't be enforced as it is written is no policy at all */
+
+static int
+emit_authz_flaw(node_t *doc)
+{
+    node_t      *rules, *action, *dry;
+    const char  *text;
+
+    rules = node_path(doc, "spec.rules");
+    action = node_path(doc, "spec.action");
+    text = action ? action->text : "ALLOW";
+    dry = node_get(node_path(doc, "metadata.annotations"),
+                   "istio.io/dry-run");
+
+    if (dry && (dry->kind != NODE_SCALAR || strcmp(dry->text, "false") != 0))
+    {
+        diag(DIAG_ERROR, &dry->key->pos, "UNSUPPORTED",
+             "a policy for a dry run is not rendered yet, and would be "
+             "enforced: take it out of the input");
+        return 1;
+    }
+
+    if (strcmp(text, "AUDIT") == 0 || strcmp(text, "CUSTOM") == 0) {
+        diag(DIAG_ERROR, &action->pos, "UNSUPPORTED",
+             strcmp(text, "AUDIT") == 0
+             ? "action AUDIT is not rendered yet"
+             : "action CUSTOM cannot be enforced: an authorizer that is not "
+               "called can't allow anything");
+        return 1;
+    }
+
+    if (strcmp(text, "DENY") == 0 && (rules == NULL || rules->child == NULL))
+    {
+        diag(DIAG_ERROR, &action->pos, "VALUE",
+             "DENY without \"rules\" denies nothing: to deny all, write "
+             "\"rules: [{}]\", or \"spec: {}\" for what nothing allows");
+        return 1;
+    }
+
+    return 0;
+}
+
+
 static void
-emit_authz_rule(emit_t *e, node_t *rule)
+emit_authz_rule(emit_t *e, node_t *doc, node_t *rule)
 {
     node_t  *from, *to;
 
@@ -709,15 +995,15 @@ emit_authz_rule(emit_t *e, node_t *rule)
 
     fputs("\n        rule {\n", e->out);
 
-    emit_authz_block(e, "from", from, "source");
-    emit_authz_block(e, "to", to, "operation");
+    emit_authz_block(e, doc, "from", from, "source");
+    emit_authz_block(e, doc, "to", to, "operation");
 
     fputs("        }\n", e->out);
 }
 
 
 static void
-emit_authz_block(emit_t *e, const char *block, node_t *list,
+emit_authz_block(emit_t *e, node_t *doc, const char *block, node_t *list,
     const char *inner)
 {
     char     name[64], *p;
@@ -750,15 +1036,8 @@ emit_authz_block(emit_t *e, const char *block, node_t *list,
             }
             *p = '\0';
 
-            if (field->child == NULL) {
-                diag(DIAG_ERROR, &field->pos, "MISSING", "\"%s\" is empty",
-                     field->key->text);
-                continue;
-            }
-
             fprintf(e->out, "                %s", name);
-
-            emit_words(e, "", field);
+            emit_authz_values(e, doc, field);
 
             if (strcmp(name, "hosts") == 0) {
                 emit_authz_hosts(e, field);
@@ -767,6 +1046,91 @@ emit_authz_block(emit_t *e, const char *block, node_t *list,
 
         fputs("            }\n", e->out);
     }
+}
+
+
+static void
+emit_authz_values(emit_t *e, node_t *doc, node_t *field)
+{
+    int      accounts;
+    node_t  *n;
+
+    accounts = (strstr(field->key->text, "erviceAccounts") != NULL);
+
+    for (n = field->child; n; n = n->next) {
+
+        if (emit_authz_value(field, n) != 0) {
+            continue;
+        }
+
+        fputc(' ', e->out);
+
+        /* an account without a namespace is one of the policy's own */
+
+        if (accounts && strchr(n->text, '/') == NULL) {
+            emit_word(e, &n->pos, xprintf("%s/%s", doc_namespace(doc),
+                                          n->text));
+            continue;
+        }
+
+        emit_word(e, &n->pos, n->text);
+    }
+
+    fputs(";\n", e->out);
+}
+
+
+/* what nginx -t would refuse, with its place in the manifest */
+
+static int
+emit_authz_value(node_t *field, node_t *value)
+{
+    long         port;
+    size_t       len;
+    const char  *name, *text, *star;
+
+    name = field->key->text;
+    text = value->text;
+    len = strlen(text);
+    star = strchr(text, '*');
+
+    if (strcmp(name, "ports") == 0 || strcmp(name, "notPorts") == 0) {
+
+        port = (len > 5 || strspn(text, "0123456789") != len)
+               ? 0 : strtol(text, NULL, 10);
+
+        if (port < 1 || port > 65535) {
+            diag(DIAG_ERROR, &value->pos, "VALUE",
+                 "\"%s\" is not a port number", text);
+            return -1;
+        }
+
+        return 0;
+    }
+
+    if (strstr(name, "osts") && text[0] != '[' && strchr(text, ':')) {
+        diag(DIAG_ERROR, &value->pos, "VALUE",
+             "\"%s\": a host is written without a port here, which \"ports\" "
+             "is for", text);
+        return -1;
+    }
+
+    if (strstr(name, "rincipals") && strncmp(text, "spiffe://", 9) == 0) {
+        diag(DIAG_ERROR, &value->pos, "VALUE",
+             "a principal is written without \"spiffe://\"");
+        return -1;
+    }
+
+    if (star && (strstr(name, "osts") || strstr(name, "rincipals"))
+        && (strchr(star + 1, '*') || (star != text && star[1] != '\0')))
+    {
+        diag(DIAG_ERROR, &value->pos, "VALUE",
+             "\"%s\": \"*\" stands for anything only as the first or the "
+             "last character", text);
+        return -1;
+    }
+
+    return 0;
 }
 
 
@@ -896,7 +1260,9 @@ emit_bucket(emit_t *e, node_t *doc, node_t *value, listener_t *l)
 
     config = emit_limit_config(value);
 
-    if (config == NULL) {
+    if (config == NULL || schema_rate_limit(config) != 0
+        || schema_refused(config))
+    {
         return;
     }
 
@@ -926,20 +1292,7 @@ emit_bucket(emit_t *e, node_t *doc, node_t *value, listener_t *l)
 
             fprintf(e->out, "        status    %ld;\n", code);
 
-        } else if (strcmp(n->key->text, "stat_prefix") != 0
-                   && strcmp(n->key->text, "@type") != 0
-                   && strcmp(n->key->text, "filter_enabled") != 0
-                   && strcmp(n->key->text, "filter_enforced") != 0)
-        {
-            diag(DIAG_ERROR, &n->key->pos, "UNSUPPORTED",
-                 "\"%s\" of the local rate limit is not rendered yet",
-                 n->key->text);
         }
-    }
-
-    if (node_get(config, "token_bucket") == NULL) {
-        diag(DIAG_ERROR, &config->pos, "MISSING",
-             "a local rate limit must have \"token_bucket\"");
     }
 
     fputs("    }\n", e->out);
@@ -1054,7 +1407,7 @@ emit_stream(emit_t *e)
     listener_t  *l;
 
     for (l = e->m->listeners; l; l = l->next) {
-        if (l->kind != LISTEN_HTTP) {
+        if (emit_streamed(l)) {
             break;
         }
     }
@@ -1063,8 +1416,16 @@ emit_stream(emit_t *e)
         return;
     }
 
-    fputs("stream {\n"
-          "    upstream egress {\n        egress_balance;\n    }\n", e->out);
+    fputs("stream {\n", e->out);
+
+    for (l = e->m->listeners; l; l = l->next) {
+        if (emit_mapped(l)) {
+            fputs("    map_hash_bucket_size  512;\n\n", e->out);
+            break;
+        }
+    }
+
+    fputs("    upstream egress {\n        egress_balance;\n    }\n", e->out);
 
     if (e->m->options->access_log) {
         fputs("\n    log_format  egress  '$time_iso8601 $remote_addr "
@@ -1078,7 +1439,7 @@ emit_stream(emit_t *e)
     }
 
     for (l = e->m->listeners; l; l = l->next) {
-        if (l->kind != LISTEN_HTTP) {
+        if (emit_streamed(l)) {
             emit_stream_server(e, l);
         }
     }
@@ -1090,7 +1451,7 @@ emit_stream(emit_t *e)
 static void
 emit_stream_server(emit_t *e, listener_t *l)
 {
-    if (l->kind == LISTEN_TLS && l->routes) {
+    if (emit_mapped(l)) {
         emit_map(e, l);
     }
 
@@ -1114,26 +1475,52 @@ emit_stream_server(emit_t *e, listener_t *l)
     if (l->kind == LISTEN_TLS) {
         fputs("        egress_preread  tls;\n", e->out);
 
-        if (l->routes) {
+        if (emit_mapped(l)) {
             fprintf(e->out, "        egress_service  $egress_route_%ld;\n",
                     l->port);
         }
 
-    } else if (l->routes) {
+    } else {
         fputs("        egress_service  ", e->out);
         emit_word(e, &l->routes->node->pos, l->routes->service->name);
         fputs(";\n", e->out);
-
-    } else {
-
-        /* nothing is routed: what comes is refused */
-
-        fputs("        egress_preread  tls;\n", e->out);
     }
 
     fputs("\n        proxy_pass      egress;\n    }\n", e->out);
 }
 
+
+/* a TCP port without a route is closed: a name would say nothing there */
+
+static int
+emit_streamed(listener_t *l)
+{
+    return l->kind == LISTEN_TLS || (l->kind == LISTEN_TCP && l->routes);
+}
+
+
+/* names that are services' own are found without a map */
+
+static int
+emit_mapped(listener_t *l)
+{
+    route_t  *r;
+
+    if (l->kind != LISTEN_TLS) {
+        return 0;
+    }
+
+    for (r = l->routes; r; r = r->next) {
+        if (!r->identity) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* all names, as one of the services' own may lie within a wildcard */
 
 static void
 emit_map(emit_t *e, listener_t *l)
@@ -1318,8 +1705,18 @@ emit_comment(emit_t *e, const char *indent, const pos_t *pos)
 static void
 emit_source(emit_t *e, const pos_t *pos)
 {
+    char  *p, *source;
+
+    source = xprintf("%s:%zu", pos->source->name, pos->line);
+
+    for (p = source; *p; p++) {
+        if ((unsigned char) *p < 0x20 || strchr("\"'\\$;{}\x7f", *p)) {
+            *p = '?';
+        }
+    }
+
     fputs("        source      ", e->out);
-    emit_word(e, pos, xprintf("%s:%zu", pos->source->name, pos->line));
+    emit_word(e, pos, source);
     fputs(";\n", e->out);
 }
 
@@ -1375,6 +1772,13 @@ emit_word(emit_t *e, const pos_t *pos, const char *text)
 static void
 emit_host(emit_t *e, const pos_t *pos, const char *host)
 {
+    if (strcmp(host, "*") == 0) {
+        diag(DIAG_ERROR, pos, "UNSUPPORTED",
+             "a route for all hosts is not rendered yet: name them, or "
+             "\"*.example.com\"");
+        return;
+    }
+
     if (!emit_valid_host(host)) {
         diag(DIAG_ERROR, pos, "VALUE", "invalid host \"%.253s\": a DNS name "
              "or \"*.\" and a DNS name is expected", host);

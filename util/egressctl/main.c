@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,14 +27,21 @@ typedef struct {
 
 static int convert(int argc, char **argv);
 static int convert_options(int argc, char **argv, convert_t *c);
+static int convert_option(convert_t *c, int ch);
+static int convert_string(options_t *o, int ch);
 static void convert_push(const char ***list, size_t *n, const char *value);
 static int convert_pair(const char *name, const char *value);
-static void convert_add(convert_t *c, model_t *m, const char *name);
-static void convert_folder(convert_t *c, model_t *m, const char *name);
+static int convert_version(const char *value);
+static void convert_add(model_t *m, const char *name);
+static void convert_folder(model_t *m, const char *name);
+static int convert_name(const struct dirent *entry);
 static void convert_file(model_t *m, const char *name);
+static void convert_document(model_t *m, node_t *doc);
+static void convert_twice(model_t *m);
+static int convert_compare(const void *one, const void *two);
 static int convert_write(const char *name, const char *text);
+static int convert_all(int fd, const char *text);
 static int convert_stdout(const char *text);
-static int yaml_name(const struct dirent *entry);
 
 
 static const char  usage[] =
@@ -61,7 +69,8 @@ static const char  usage[] =
 "      --resolver ADDRESS     name server\n"
 "      --system-ca FILE       instead of the system's CA certificates\n"
 "      --allow-address CIDR   let the guard pass addresses that DNS returns\n"
-"      --proxy-conf FILE      to include (egress_proxy.conf)\n"
+"      --conf-path FILE       where egress_proxy.conf is, for \"include\"\n"
+"      --nginx-version X.Y.Z  the nginx that is to run it (from 1.22.0 on)\n"
 "      --access-log FILE      write access logs\n"
 "      --strict               warnings are errors\n"
 "\n"
@@ -86,6 +95,7 @@ enum {
     OPT_ALLOW,
     OPT_PROXY_CONF,
     OPT_ACCESS_LOG,
+    OPT_VERSION,
     OPT_STRICT
 };
 
@@ -108,7 +118,9 @@ static const struct option  convert_long[] = {
     { "resolver", required_argument, NULL, OPT_RESOLVER },
     { "system-ca", required_argument, NULL, OPT_SYSTEM_CA },
     { "allow-address", required_argument, NULL, OPT_ALLOW },
+    { "conf-path", required_argument, NULL, OPT_PROXY_CONF },
     { "proxy-conf", required_argument, NULL, OPT_PROXY_CONF },
+    { "nginx-version", required_argument, NULL, OPT_VERSION },
     { "access-log", required_argument, NULL, OPT_ACCESS_LOG },
     { "strict", no_argument, NULL, OPT_STRICT },
     { NULL, 0, NULL, 0 }
@@ -173,9 +185,10 @@ convert(int argc, char **argv)
     m.options = &c.options;
 
     for (i = 0; i < c.nfiles; i++) {
-        convert_add(&c, &m, c.files[i]);
+        convert_add(&m, c.files[i]);
     }
 
+    convert_twice(&m);
     model_build(&m);
 
     text = emit_conf(&m);
@@ -193,110 +206,18 @@ convert(int argc, char **argv)
 static int
 convert_options(int argc, char **argv, convert_t *c)
 {
-    int         ch;
-    options_t  *o;
+    int  ch, rc;
 
-    o = &c->options;
+    /* getopt's own messages begin with it */
+
+    argv[0] = "egressctl";
 
     while ((ch = getopt_long(argc, argv, "f:o:h", convert_long, NULL)) != -1)
     {
-        switch (ch) {
+        rc = convert_option(c, ch);
 
-        case 'f':
-            convert_push(&c->files, &c->nfiles, optarg);
-            break;
-
-        case 'o':
-            c->output = optarg;
-            break;
-
-        case 'h':
-            fputs(usage, stdout);
-            return EGRESSCTL_OK;
-
-        case OPT_SELECTOR:
-            o->selector = optarg;
-            break;
-
-        case OPT_NAMESPACE:
-            o->namespace = optarg;
-            break;
-
-        case OPT_ROOT:
-            o->root = optarg;
-            break;
-
-        case OPT_MODULES:
-            o->modules = optarg;
-            break;
-
-        case OPT_STREAM:
-            o->stream_module = optarg;
-            break;
-
-        case OPT_CERTIFICATE:
-            o->certificate = optarg;
-            break;
-
-        case OPT_KEY:
-            o->key = optarg;
-            break;
-
-        case OPT_CA:
-            o->ca = optarg;
-            break;
-
-        case OPT_LISTEN:
-            if (convert_pair("--listen", optarg) != 0) {
-                return EGRESSCTL_USAGE;
-            }
-
-            convert_push(&o->listen, &o->nlisten, optarg);
-            break;
-
-        case OPT_ENDPOINT:
-            if (convert_pair("--endpoint", optarg) != 0) {
-                return EGRESSCTL_USAGE;
-            }
-
-            convert_push(&o->endpoint, &o->nendpoint, optarg);
-            break;
-
-        case OPT_PATH:
-            if (convert_pair("--path", optarg) != 0) {
-                return EGRESSCTL_USAGE;
-            }
-
-            convert_push(&o->path, &o->npath, optarg);
-            break;
-
-        case OPT_RESOLVER:
-            o->resolver = optarg;
-            break;
-
-        case OPT_SYSTEM_CA:
-            o->system_ca = optarg;
-            break;
-
-        case OPT_ALLOW:
-            convert_push(&o->allow, &o->nallow, optarg);
-            break;
-
-        case OPT_PROXY_CONF:
-            o->proxy_conf = optarg;
-            break;
-
-        case OPT_ACCESS_LOG:
-            o->access_log = optarg;
-            break;
-
-        case OPT_STRICT:
-            diag_strict();
-            break;
-
-        default:
-            fputs("egressctl: see egressctl --help\n", stderr);
-            return EGRESSCTL_USAGE;
+        if (rc != -1) {
+            return rc;
         }
     }
 
@@ -312,6 +233,92 @@ convert_options(int argc, char **argv, convert_t *c)
     }
 
     return -1;
+}
+
+
+static int
+convert_option(convert_t *c, int ch)
+{
+    options_t  *o;
+
+    o = &c->options;
+
+    switch (ch) {
+
+    case 'f':
+        convert_push(&c->files, &c->nfiles, optarg);
+        return -1;
+
+    case 'o':
+        c->output = optarg;
+        return -1;
+
+    case 'h':
+        fputs(usage, stdout);
+        return EGRESSCTL_OK;
+
+    case OPT_LISTEN:
+        convert_push(&o->listen, &o->nlisten, optarg);
+        return convert_pair("--listen", optarg);
+
+    case OPT_ENDPOINT:
+        convert_push(&o->endpoint, &o->nendpoint, optarg);
+        return convert_pair("--endpoint", optarg);
+
+    case OPT_PATH:
+        convert_push(&o->path, &o->npath, optarg);
+        return convert_pair("--path", optarg);
+
+    case OPT_ALLOW:
+        convert_push(&o->allow, &o->nallow, optarg);
+        return -1;
+
+    case OPT_VERSION:
+        return convert_version(optarg);
+
+    case OPT_STRICT:
+        diag_strict();
+        return -1;
+
+    default:
+        return convert_string(o, ch);
+    }
+}
+
+
+static int
+convert_string(options_t *o, int ch)
+{
+    size_t  i;
+
+    static const struct {
+        int     option;
+        size_t  offset;
+    } strings[] = {
+        { OPT_SELECTOR, offsetof(options_t, selector) },
+        { OPT_NAMESPACE, offsetof(options_t, namespace) },
+        { OPT_ROOT, offsetof(options_t, root) },
+        { OPT_MODULES, offsetof(options_t, modules) },
+        { OPT_STREAM, offsetof(options_t, stream_module) },
+        { OPT_CERTIFICATE, offsetof(options_t, certificate) },
+        { OPT_KEY, offsetof(options_t, key) },
+        { OPT_CA, offsetof(options_t, ca) },
+        { OPT_RESOLVER, offsetof(options_t, resolver) },
+        { OPT_SYSTEM_CA, offsetof(options_t, system_ca) },
+        { OPT_PROXY_CONF, offsetof(options_t, proxy_conf) },
+        { OPT_ACCESS_LOG, offsetof(options_t, access_log) }
+    };
+
+    for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
+        if (strings[i].option == ch) {
+            *(const char **) ((char *) o + strings[i].offset) = optarg;
+            return -1;
+        }
+    }
+
+    fputs("egressctl: see egressctl --help\n", stderr);
+
+    return EGRESSCTL_USAGE;
 }
 
 
@@ -338,22 +345,50 @@ convert_pair(const char *name, const char *value)
     if (p == NULL || p == value || p[1] == '\0') {
         fprintf(stderr, "egressctl: %s must have the form A=B, not \"%s\"\n",
                 name, value);
-        return -1;
+        return EGRESSCTL_USAGE;
     }
 
-    return 0;
+    return -1;
+}
+
+
+/* what is written is the same for all that are supported */
+
+static int
+convert_version(const char *value)
+{
+    int       n;
+    unsigned  major, minor, patch;
+
+    n = 0;
+
+    if (sscanf(value, "%3u.%3u.%3u%n", &major, &minor, &patch, &n) != 3
+        || value[n] != '\0')
+    {
+        fprintf(stderr, "egressctl: --nginx-version must have the form "
+                "1.22.1, not \"%s\"\n", value);
+        return EGRESSCTL_USAGE;
+    }
+
+    if (major < 1 || (major == 1 && minor < 22)) {
+        fprintf(stderr, "egressctl: nginx %s is too old: 1.22.0 is the "
+                "first that is supported\n", value);
+        return EGRESSCTL_USAGE;
+    }
+
+    return -1;
 }
 
 
 static void
-convert_add(convert_t *c, model_t *m, const char *name)
+convert_add(model_t *m, const char *name)
 {
     struct stat  st;
 
     if (strcmp(name, "-") != 0 && stat(name, &st) == 0
         && S_ISDIR(st.st_mode))
     {
-        convert_folder(c, m, name);
+        convert_folder(m, name);
         return;
     }
 
@@ -362,12 +397,12 @@ convert_add(convert_t *c, model_t *m, const char *name)
 
 
 static void
-convert_folder(convert_t *c, model_t *m, const char *name)
+convert_folder(model_t *m, const char *name)
 {
     int              i, n;
     struct dirent  **entries;
 
-    n = scandir(name, &entries, yaml_name, alphasort);
+    n = scandir(name, &entries, convert_name, alphasort);
 
     if (n <= 0) {
         diag(DIAG_ERROR, NULL, "READ", "%s: %s", name,
@@ -384,12 +419,11 @@ convert_folder(convert_t *c, model_t *m, const char *name)
     }
 
     free(entries);
-    (void) c;
 }
 
 
 static int
-yaml_name(const struct dirent *entry)
+convert_name(const struct dirent *entry)
 {
     const char  *dot;
 
@@ -408,19 +442,109 @@ convert_file(model_t *m, const char *name)
 
     for (doc = yaml_read(name); doc; doc = next) {
         next = doc->next;
-
-        if (!schema_check(doc)) {
-            continue;
-        }
-
-        m->docs = realloc(m->docs, (m->ndocs + 1) * sizeof(node_t *));
-
-        if (m->docs == NULL) {
-            abort();
-        }
-
-        m->docs[m->ndocs++] = doc;
+        convert_document(m, doc);
     }
+}
+
+
+static void
+convert_document(model_t *m, node_t *doc)
+{
+    node_t      *items, *item, *next;
+    const char  *kind;
+
+    kind = node_text(doc, "kind");
+    items = node_get(doc, "items");
+
+    /* what kubectl get -o yaml prints: a List, or a ServiceEntryList */
+
+    if (kind && items && strlen(kind) >= 4
+        && strcmp(kind + strlen(kind) - 4, "List") == 0)
+    {
+        if (items->kind != NODE_LIST) {
+            diag(DIAG_ERROR, &items->pos, "TYPE",
+                 "\"items\" has to be a list");
+            return;
+        }
+
+        for (item = items->child; item; item = next) {
+            next = item->next;
+            convert_document(m, item);
+        }
+
+        return;
+    }
+
+    if (!schema_check(doc)) {
+        return;
+    }
+
+    m->docs = realloc(m->docs, (m->ndocs + 1) * sizeof(node_t *));
+
+    if (m->docs == NULL) {
+        abort();
+    }
+
+    m->docs[m->ndocs++] = doc;
+}
+
+
+/* the same object twice: which of them would count is anybody's guess */
+
+static void
+convert_twice(model_t *m)
+{
+    size_t    i;
+    node_t  **docs, *one, *two;
+
+    docs = xalloc((m->ndocs + 1) * sizeof(node_t *));
+
+    for (i = 0; i < m->ndocs; i++) {
+        m->docs[i]->order = i;
+        docs[i] = m->docs[i];
+    }
+
+    qsort(docs, m->ndocs, sizeof(node_t *), convert_compare);
+
+    for (i = 1; i < m->ndocs; i++) {
+        one = docs[i - 1];
+        two = docs[i];
+
+        if (strcmp(doc_kind(one), doc_kind(two)) == 0
+            && strcmp(doc_namespace(one), doc_namespace(two)) == 0
+            && strcmp(doc_name(one), doc_name(two)) == 0)
+        {
+            diag(DIAG_ERROR, &two->pos, "DUPLICATE",
+                 "%s \"%s\" in namespace \"%s\" is in %s:%zu already: "
+                 "remove one of them", doc_kind(two), doc_name(two),
+                 doc_namespace(two), one->pos.source->name, one->pos.line);
+        }
+    }
+
+    free(docs);
+}
+
+
+static int
+convert_compare(const void *one, const void *two)
+{
+    int            rc;
+    const node_t  *a, *b;
+
+    a = *(node_t *const *) one;
+    b = *(node_t *const *) two;
+
+    rc = strcmp(doc_name(a), doc_name(b));
+
+    if (rc == 0) {
+        rc = strcmp(doc_namespace(a), doc_namespace(b));
+    }
+
+    if (rc == 0) {
+        rc = strcmp(doc_kind(a), doc_kind(b));
+    }
+
+    return rc ? rc : (a->order > b->order) - (a->order < b->order);
 }
 
 
@@ -429,43 +553,67 @@ convert_file(model_t *m, const char *name)
 static int
 convert_write(const char *name, const char *text)
 {
-    int      fd;
-    char    *temp;
-    size_t   len;
-    ssize_t  n;
+    int          fd, mode;
+    char        *temp;
+    struct stat  st;
+
+    temp = NULL;
+    mode = 0644;
+
+    if (strcmp(name, "-") == 0) {
+        return convert_stdout(text);
+    }
+
+    if (stat(name, &st) == 0) {
+
+        /* a device, a pipe: nothing to be replaced */
+
+        if (!S_ISREG(st.st_mode)) {
+            fd = open(name, O_WRONLY);
+            goto opened;
+        }
+
+        mode = st.st_mode & 0777;
+    }
 
     temp = xprintf("%s.XXXXXX", name);
     fd = mkstemp(temp);
 
-    if (fd == -1) {
-        goto failed;
+opened:
+
+    if (fd != -1 && convert_all(fd, text) == 0
+        && (temp == NULL || (fchmod(fd, mode) == 0 && fsync(fd) == 0))
+        && close(fd) == 0
+        && (temp == NULL || rename(temp, name) == 0))
+    {
+        return EGRESSCTL_OK;
     }
+
+    diag(DIAG_ERROR, NULL, "WRITE", "%s: %s", name, strerror(errno));
+
+    if (fd != -1 && temp) {
+        unlink(temp);
+    }
+
+    return EGRESSCTL_REFUSED;
+}
+
+
+static int
+convert_all(int fd, const char *text)
+{
+    size_t   len;
+    ssize_t  n;
 
     for (len = strlen(text); len; text += n, len -= n) {
         n = write(fd, text, len);
 
         if (n <= 0) {
-            goto failed;
+            return -1;
         }
     }
 
-    if (fchmod(fd, 0644) == -1 || fsync(fd) == -1 || close(fd) == -1
-        || rename(temp, name) == -1)
-    {
-        goto failed;
-    }
-
-    return EGRESSCTL_OK;
-
-failed:
-
-    diag(DIAG_ERROR, NULL, "WRITE", "%s: %s", name, strerror(errno));
-
-    if (fd != -1) {
-        unlink(temp);
-    }
-
-    return EGRESSCTL_REFUSED;
+    return 0;
 }
 
 

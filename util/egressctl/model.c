@@ -4,6 +4,7 @@
  */
 
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -26,12 +27,13 @@ struct server_s {
 };
 
 
+static void model_default(model_t *m);
 static void model_mesh_config(model_t *m, node_t *doc);
 static void model_gateway(model_t *m, node_t *doc, server_t **servers);
 static void model_server(model_t *m, node_t *doc, node_t *node,
     server_t **servers);
 static int model_server_kind(node_t *node, listen_kind_e *kind, int *mutual);
-static listener_t *model_listener(model_t *m, listen_kind_e kind, long port,
+static listener_t *model_listener(model_t *m, listen_kind_e kind, int mutual,
     node_t *node);
 static void model_virtual_service(model_t *m, node_t *vs, server_t *servers);
 static int model_bound(node_t *vs, node_t *names, node_t *gateway);
@@ -42,28 +44,41 @@ static void model_tls_match(model_t *m, node_t *vs, server_t *s, node_t *rule,
 static void model_check_sni(node_t *vs, server_t *servers);
 static int model_opens(node_t *vs, server_t *servers, node_t *match,
     const char *sni);
+static void model_check_hosts(node_t *vs, server_t *servers,
+    listen_kind_e kind, const char *rules);
 static void model_http(model_t *m, node_t *vs, server_t *s);
 static void model_tcp(model_t *m, node_t *vs, server_t *s);
 static node_t *model_rule(node_t *vs, server_t *s, node_t *rules);
+static int model_rule_refused(node_t *vs, server_t *s, node_t *rule);
 static int model_match(node_t *vs, server_t *s, node_t *match);
 static service_t *model_destination(model_t *m, server_t *s, node_t *rule);
 static service_t *model_service(model_t *m, node_t *dest, node_t *entry,
     const char *host, long port);
-static node_t *model_entry(model_t *m, node_t *dest, const char *host);
+static node_t *model_entry(model_t *m, node_t *dest, const char *host,
+    long port);
+static int model_has_port(node_t *entry, long port);
+static const char *model_lower(const char *host);
 static const char *model_protocol(node_t *port);
-static void model_add_route(listener_t *l, const char *host, node_t *node,
-    service_t *svc);
+static route_t *model_add_route(listener_t *l, const char *host,
+    node_t *node, service_t *svc);
 static int model_exported(model_t *m, node_t *doc, node_t *list);
 static int model_covers(const char *pattern, const char *host);
-static int model_server_covers(server_t *s, node_t *vs, const char *host);
+static const char *model_server_covers(server_t *s, node_t *vs,
+    const char *host, int narrower);
 static void model_rules(model_t *m);
 static int model_own(model_t *m, node_t *doc, const char *host);
 static void model_own_rule(model_t *m, node_t *doc);
+static int model_own_policy(model_t *m, node_t *doc, node_t *policy);
+static void model_unmatched(model_t *m, node_t *doc, const char *host);
 static node_t *model_port_policy(node_t *policy, long port);
+static int model_rule_rank(model_t *m, service_t *svc, node_t *doc);
 static void model_apply_rules(model_t *m, service_t *svc);
+static void model_apply_rule(service_t *svc, node_t *doc);
 static void model_envoy_filter(model_t *m, node_t *doc);
 static void model_patch(model_t *m, node_t *doc, node_t *patch);
+static int model_patch_flaw(node_t *patch);
 static void model_unused(model_t *m, server_t *servers);
+static void model_options(model_t *m);
 static int model_labels(model_t *m, node_t *labels, const char **unknown);
 
 
@@ -98,11 +113,11 @@ model_build(model_t *m)
         }
     }
 
-    model_rules(m);
-
     for (svc = m->services; svc; svc = svc->next) {
         model_apply_rules(m, svc);
     }
+
+    model_rules(m);
 
     for (i = 0; i < m->ndocs; i++) {
         if (strcmp(doc_kind(m->docs[i]), "EnvoyFilter") == 0) {
@@ -111,29 +126,56 @@ model_build(model_t *m)
     }
 
     model_unused(m, servers);
+    model_options(m);
 
     if (m->allow_any == -1) {
-        diag(DIAG_NOTE, NULL, "DEFAULT",
-             "no outboundTrafficPolicy.mode in the input: REGISTRY_ONLY is "
-             "enforced (Istio's own default is ALLOW_ANY)");
-        m->allow_any = 0;
+        model_default(m);
     }
+}
+
+
+/* open is what Istio is by default, and only what has been asked for here */
+
+static void
+model_default(model_t *m)
+{
+    m->allow_any = 0;
+
+    if (m->mesh) {
+        diag(DIAG_WARNING, &m->mesh->key->pos, "DEFAULT",
+             "\"meshConfig\" without \"outboundTrafficPolicy\" means "
+             "ALLOW_ANY in Istio: REGISTRY_ONLY is enforced here, unless "
+             "\"outboundTrafficPolicy: {mode: ALLOW_ANY}\" says so");
+        return;
+    }
+
+    diag(DIAG_NOTE, NULL, "DEFAULT",
+         "no outboundTrafficPolicy.mode in the input: REGISTRY_ONLY is "
+         "enforced (Istio's own default is ALLOW_ANY)");
 }
 
 
 static void
 model_mesh_config(model_t *m, node_t *doc)
 {
-    int          any;
-    node_t      *mode;
+    int      any;
+    node_t  *mesh, *policy, *mode;
 
-    mode = node_path(doc, "spec.meshConfig.outboundTrafficPolicy.mode");
+    mesh = node_path(doc, "spec.meshConfig");
+    policy = node_get(mesh, "outboundTrafficPolicy");
 
-    if (mode == NULL) {
+    schema_refused(mesh);
+
+    if (policy == NULL) {
+        m->mesh = m->mesh ? m->mesh : mesh;
         return;
     }
 
-    any = (strcmp(mode->text, "ALLOW_ANY") == 0);
+    /* "{}" is the zero value of the enumeration */
+
+    mode = node_get(policy, "mode");
+    any = (mode && strcmp(mode->text, "ALLOW_ANY") == 0);
+    mode = mode ? mode : policy;
 
     if (m->allow_any != -1 && m->allow_any != any) {
         diag(DIAG_ERROR, &mode->pos, "CONFLICT",
@@ -167,7 +209,9 @@ model_gateway(model_t *m, node_t *doc, server_t **servers)
     n = node_path(doc, "spec.servers");
 
     for (n = n->child; n; n = n->next) {
-        model_server(m, doc, n, servers);
+        if (schema_refused(n) == 0) {
+            model_server(m, doc, n, servers);
+        }
     }
 }
 
@@ -184,15 +228,9 @@ model_server(model_t *m, node_t *doc, node_t *node, server_t **servers)
         return;
     }
 
-    l = model_listener(m, kind, node_number(node_get(node, "port"),
-                                            "number"), node);
+    l = model_listener(m, kind, mutual, node);
     if (l == NULL) {
         return;
-    }
-
-    if (mutual) {
-        l->mutual = 1;
-        l->required = 1;
     }
 
     s = xalloc(sizeof(server_t));
@@ -232,7 +270,9 @@ model_server_kind(node_t *node, listen_kind_e *kind, int *mutual)
 
     if (strcmp(protocol, "TLS") == 0 || strcmp(protocol, "HTTPS") == 0) {
 
-        if (mode && strcmp(mode, "PASSTHROUGH") == 0) {
+        /* PASSTHROUGH is the zero value of the enumeration */
+
+        if (tls && (mode == NULL || strcmp(mode, "PASSTHROUGH") == 0)) {
             *kind = LISTEN_TLS;
             return 0;
         }
@@ -247,16 +287,19 @@ model_server_kind(node_t *node, listen_kind_e *kind, int *mutual)
     diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
          "a server with protocol %s and tls mode %s is not rendered yet: "
          "PASSTHROUGH, ISTIO_MUTUAL, plain HTTP and plain TCP are",
-         protocol, mode ? mode : tls ? "SIMPLE" : "(none)");
+         protocol, mode ? mode : "(none)");
 
     return -1;
 }
 
 
 static listener_t *
-model_listener(model_t *m, listen_kind_e kind, long port, node_t *node)
+model_listener(model_t *m, listen_kind_e kind, int mutual, node_t *node)
 {
+    long         port;
     listener_t  *l, **last;
+
+    port = node_number(node_get(node, "port"), "number");
 
     for (last = &m->listeners; *last; last = &(*last)->next) {
         l = *last;
@@ -265,7 +308,7 @@ model_listener(model_t *m, listen_kind_e kind, long port, node_t *node)
             continue;
         }
 
-        if (l->kind != kind) {
+        if (l->kind != kind || l->mutual != mutual) {
             diag(DIAG_ERROR, &node->pos, "CONFLICT",
                  "port %ld has another protocol in %s:%zu", port,
                  l->node->pos.source->name, l->node->pos.line);
@@ -275,14 +318,11 @@ model_listener(model_t *m, listen_kind_e kind, long port, node_t *node)
         return l;
     }
 
-    if (port < 1 || port > 65535) {
-        diag(DIAG_ERROR, &node->pos, "VALUE", "invalid port number");
-        return NULL;
-    }
-
     l = xalloc(sizeof(listener_t));
     l->kind = kind;
     l->port = port;
+    l->mutual = mutual;
+    l->required = mutual;
     l->node = node;
 
     *last = l;
@@ -311,8 +351,17 @@ model_virtual_service(model_t *m, node_t *vs, server_t *servers)
         return;
     }
 
+    if (!model_exported(m, vs, node_path(vs, "spec.exportTo"))) {
+        diag(DIAG_NOTE, &vs->pos, "EXPORT", "VirtualService \"%s\" is not "
+             "exported to namespace \"%s\": it has no effect here",
+             doc_name(vs), m->options->namespace);
+        return;
+    }
+
     model_check_gateways(m, vs);
     model_check_sni(vs, servers);
+    model_check_hosts(vs, servers, LISTEN_HTTP, "spec.http");
+    model_check_hosts(vs, servers, LISTEN_TCP, "spec.tcp");
 
     for (s = servers; s; s = s->next) {
 
@@ -354,9 +403,12 @@ model_bound(node_t *vs, node_t *names, node_t *gateway)
         ns = doc_namespace(vs);
         len = strlen(ns);
 
-        if (slash) {
+        if (slash && !(slash == name + 1 && *name == '.')) {
             ns = name;
             len = slash - name;
+        }
+
+        if (slash) {
             name = slash + 1;
         }
 
@@ -426,27 +478,18 @@ static void
 model_tls_match(model_t *m, node_t *vs, server_t *s, node_t *rule,
     node_t *match)
 {
-    node_t     *sni, *host;
+    node_t     *sni;
+    route_t    *r;
     service_t  *svc;
 
     for (sni = node_get(match, "sniHosts")->child; sni; sni = sni->next) {
 
-        if (!model_server_covers(s, vs, sni->text)) {
+        if (model_server_covers(s, vs, sni->text, 0) == NULL) {
             continue;
         }
 
-        for (host = node_path(vs, "spec.hosts")->child;
-             host && !model_covers(host->text, sni->text);
-             host = host->next)
-        {
-            /* void */
-        }
-
-        if (host == NULL) {
-            diag(DIAG_ERROR, &sni->pos, "VALUE",
-                 "\"%s\" is not among the hosts of VirtualService \"%s\": "
-                 "add it there", sni->text, doc_name(vs));
-            continue;
+        if (schema_refused(match) + schema_refused(node_get(rule, "route"))) {
+            return;
         }
 
         svc = model_destination(m, s, rule);
@@ -455,16 +498,20 @@ model_tls_match(model_t *m, node_t *vs, server_t *s, node_t *rule,
             return;
         }
 
-        svc->passthrough = 1;
+        r = model_add_route(s->listener, sni->text, sni, svc);
 
-        if (strcmp(svc->host, sni->text) == 0
-            && svc->port == s->listener->port)
-        {
-            svc->lookup = 1;
+        if (r == NULL) {
             continue;
         }
 
-        model_add_route(s->listener, sni->text, sni, svc);
+        svc->passthrough = 1;
+
+        if (strcasecmp(svc->host, sni->text) == 0
+            && svc->port == s->listener->port)
+        {
+            svc->lookup = 1;
+            r->identity = 1;
+        }
     }
 }
 
@@ -474,7 +521,7 @@ model_tls_match(model_t *m, node_t *vs, server_t *s, node_t *rule,
 static void
 model_check_sni(node_t *vs, server_t *servers)
 {
-    node_t    *rule, *match, *sni;
+    node_t    *rule, *match, *sni, *host;
     server_t  *s;
 
     rule = node_path(vs, "spec.tls");
@@ -484,6 +531,23 @@ model_check_sni(node_t *vs, server_t *servers)
         match = node_get(rule, "match")->child;
 
         for ( /* void */ ; match; match = match->next) {
+
+            sni = node_get(match, "sniHosts")->child;
+
+            for ( /* void */ ; sni; sni = sni->next) {
+
+                host = node_path(vs, "spec.hosts")->child;
+
+                while (host && !model_covers(host->text, sni->text)) {
+                    host = host->next;
+                }
+
+                if (host == NULL) {
+                    diag(DIAG_ERROR, &sni->pos, "VALUE",
+                         "\"%s\" is not among the hosts of VirtualService "
+                         "\"%s\": add it there", sni->text, doc_name(vs));
+                }
+            }
 
             for (s = servers; s; s = s->next) {
                 if (s->listener->kind == LISTEN_TLS
@@ -520,7 +584,7 @@ model_opens(node_t *vs, server_t *servers, node_t *match, const char *sni)
         if (s->listener->kind == LISTEN_TLS
             && model_bound(vs, node_path(vs, "spec.gateways"), s->gateway)
             && model_match(vs, s, match)
-            && model_server_covers(s, vs, sni))
+            && model_server_covers(s, vs, sni, 0))
         {
             return 1;
         }
@@ -530,14 +594,66 @@ model_opens(node_t *vs, server_t *servers, node_t *match, const char *sni)
 }
 
 
+/* the same for the hosts of http and tcp rules */
+
+static void
+model_check_hosts(node_t *vs, server_t *servers, listen_kind_e kind,
+    const char *rules)
+{
+    node_t    *host;
+    server_t  *s, *bound;
+
+    if (node_path(vs, rules) == NULL) {
+        return;
+    }
+
+    for (host = node_path(vs, "spec.hosts")->child; host; host = host->next) {
+
+        bound = NULL;
+
+        for (s = servers; s; s = s->next) {
+
+            if (s->listener->kind != kind
+                || !model_bound(vs, node_path(vs, "spec.gateways"),
+                                s->gateway))
+            {
+                continue;
+            }
+
+            bound = s;
+
+            if (model_server_covers(s, vs, host->text, 1)) {
+                break;
+            }
+        }
+
+        if (s == NULL && bound) {
+            diag(DIAG_WARNING, &host->pos, "UNREACHABLE",
+                 "\"%s\" is not among the hosts of Gateway \"%s\": it is "
+                 "not opened", host->text, doc_name(bound->gateway));
+        }
+    }
+}
+
+
 static void
 model_http(model_t *m, node_t *vs, server_t *s)
 {
-    node_t      *rule, *host, *h;
+    node_t      *rule, *host;
     service_t   *svc;
-    const char  *name, *slash;
+    const char  *name;
 
     if (node_path(vs, "spec.http") == NULL) {
+        return;
+    }
+
+    host = node_path(vs, "spec.hosts")->child;
+
+    while (host && model_server_covers(s, vs, host->text, 1) == NULL) {
+        host = host->next;
+    }
+
+    if (host == NULL) {
         return;
     }
 
@@ -551,6 +667,10 @@ model_http(model_t *m, node_t *vs, server_t *s)
         return;
     }
 
+    if (model_rule_refused(vs, s, rule)) {
+        return;
+    }
+
     svc = model_destination(m, s, rule);
 
     if (svc == NULL) {
@@ -559,24 +679,19 @@ model_http(model_t *m, node_t *vs, server_t *s)
 
     svc->originate = 1;
 
-    for (host = node_path(vs, "spec.hosts")->child; host; host = host->next) {
+    for ( /* void */ ; host; host = host->next) {
 
-        if (model_server_covers(s, vs, host->text)) {
-            model_add_route(s->listener, host->text, host, svc);
+        if (model_server_covers(s, vs, host->text, 0)) {
+            (void) model_add_route(s->listener, host->text, host, svc);
             continue;
         }
 
         /* "*.example.com" through a server for "a.example.com" */
 
-        for (h = node_get(s->node, "hosts")->child; h; h = h->next) {
-            slash = strchr(h->text, '/');
-            name = slash ? slash + 1 : h->text;
+        name = model_server_covers(s, vs, host->text, 1);
 
-            if (model_covers(host->text, name)
-                && model_server_covers(s, vs, name))
-            {
-                model_add_route(s->listener, name, h, svc);
-            }
+        if (name) {
+            (void) model_add_route(s->listener, name, host, svc);
         }
     }
 }
@@ -585,22 +700,43 @@ model_http(model_t *m, node_t *vs, server_t *s)
 static void
 model_tcp(model_t *m, node_t *vs, server_t *s)
 {
-    node_t     *rule;
-    service_t  *svc;
+    node_t      *rule, *host;
+    service_t   *svc;
+    const char  *resolution;
 
     if (node_path(vs, "spec.tcp") == NULL) {
         return;
     }
 
+    /* the hosts say nothing of what is routed, only whether it is */
+
+    host = node_path(vs, "spec.hosts")->child;
+
+    while (host && model_server_covers(s, vs, host->text, 1) == NULL) {
+        host = host->next;
+    }
+
     rule = model_rule(vs, s, node_path(vs, "spec.tcp"));
 
-    if (rule == NULL) {
+    if (host == NULL || rule == NULL || model_rule_refused(vs, s, rule)) {
         return;
     }
 
     svc = model_destination(m, s, rule);
 
     if (svc == NULL) {
+        return;
+    }
+
+    resolution = node_text(node_get(svc->entry, "spec"), "resolution");
+
+    if (resolution == NULL || strcmp(resolution, "NONE") == 0
+        || strcmp(resolution, "DYNAMIC_DNS") == 0)
+    {
+        diag(DIAG_ERROR, &rule->pos, "UNSUPPORTED",
+             "a TCP client names no host to resolve: ServiceEntry \"%s\" "
+             "has to have resolution STATIC or DNS, not %s",
+             doc_name(svc->entry), resolution ? resolution : "NONE");
         return;
     }
 
@@ -616,7 +752,7 @@ model_tcp(model_t *m, node_t *vs, server_t *s)
     }
 
     if (s->listener->routes == NULL) {
-        model_add_route(s->listener, svc->host, rule, svc);
+        (void) model_add_route(s->listener, svc->host, rule, svc);
     }
 }
 
@@ -631,7 +767,7 @@ model_rule(node_t *vs, server_t *s, node_t *rules)
     for (rule = rules->child; rule; rule = rule->next) {
         match = node_get(rule, "match");
 
-        if (match == NULL) {
+        if (match == NULL || match->child == NULL) {
             return rule;
         }
 
@@ -643,6 +779,34 @@ model_rule(node_t *vs, server_t *s, node_t *rules)
     }
 
     return NULL;
+}
+
+
+/* all of the rule, and those of its matches that are for the server */
+
+static int
+model_rule_refused(node_t *vs, server_t *s, node_t *rule)
+{
+    int      refused;
+    node_t  *n, *match;
+
+    refused = 0;
+
+    for (n = rule->child; n; n = n->next) {
+
+        if (strcmp(n->key->text, "match") != 0) {
+            refused += schema_refused(n);
+            continue;
+        }
+
+        for (match = n->child; match; match = match->next) {
+            if (model_match(vs, s, match)) {
+                refused += schema_refused(match);
+            }
+        }
+    }
+
+    return refused;
 }
 
 
@@ -685,6 +849,12 @@ model_destination(model_t *m, server_t *s, node_t *rule)
         return NULL;
     }
 
+    if (node_number(routes->child, "weight") == 0) {
+        diag(DIAG_ERROR, &routes->child->pos, "VALUE",
+             "the only destination has weight 0: nothing would reach it");
+        return NULL;
+    }
+
     dest = node_get(routes->child, "destination");
     host = node_text(dest, "host");
     port = node_number(node_get(dest, "port"), "number");
@@ -696,7 +866,7 @@ model_destination(model_t *m, server_t *s, node_t *rule)
         return NULL;
     }
 
-    entry = model_entry(m, dest, host);
+    entry = model_entry(m, dest, host, port);
 
     if (entry == NULL) {
         return NULL;
@@ -729,7 +899,7 @@ model_service(model_t *m, node_t *dest, node_t *entry, const char *host,
     for (last = &m->services; *last; last = &(*last)->next) {
         svc = *last;
 
-        if (svc->port == port && strcmp(svc->host, host) == 0) {
+        if (svc->port == port && strcasecmp(svc->host, host) == 0) {
             return svc;
         }
     }
@@ -748,9 +918,13 @@ model_service(model_t *m, node_t *dest, node_t *entry, const char *host,
         return NULL;
     }
 
+    if (schema_refused(entry)) {
+        return NULL;
+    }
+
     svc = xalloc(sizeof(service_t));
-    svc->name = xprintf("%s_%ld", host, port);
-    svc->host = host;
+    svc->host = model_lower(host);
+    svc->name = xprintf("%s_%ld", svc->host, port);
     svc->port = port;
     svc->target = node_number(p, "targetPort");
     svc->protocol = model_protocol(p);
@@ -767,13 +941,16 @@ model_service(model_t *m, node_t *dest, node_t *entry, const char *host,
 }
 
 
+/* several may register a host, each with ports of its own */
+
 static node_t *
-model_entry(model_t *m, node_t *dest, const char *host)
+model_entry(model_t *m, node_t *dest, const char *host, long port)
 {
     size_t   i;
-    node_t  *n, *found;
+    node_t  *n, *found, *hidden;
 
     found = NULL;
+    hidden = NULL;
 
     for (i = 0; i < m->ndocs; i++) {
 
@@ -783,25 +960,33 @@ model_entry(model_t *m, node_t *dest, const char *host)
 
         for (n = node_path(m->docs[i], "spec.hosts")->child; n; n = n->next) {
 
-            if (strcmp(n->text, host) != 0) {
+            if (strcasecmp(n->text, host) != 0) {
                 continue;
             }
 
             if (!model_exported(m, m->docs[i],
                                 node_path(m->docs[i], "spec.exportTo")))
             {
-                found = m->docs[i];
+                hidden = m->docs[i];
                 continue;
             }
 
-            return m->docs[i];
+            if (port == -1 || model_has_port(m->docs[i], port)) {
+                return m->docs[i];
+            }
+
+            found = found ? found : m->docs[i];
         }
     }
 
     if (found) {
+        return found;
+    }
+
+    if (hidden) {
         diag(DIAG_ERROR, &dest->pos, "REFERENCE",
              "ServiceEntry \"%s\" is not exported to namespace \"%s\": add "
-             "it to its \"exportTo\"", doc_name(found),
+             "it to its \"exportTo\"", doc_name(hidden),
              m->options->namespace);
 
     } else {
@@ -814,10 +999,42 @@ model_entry(model_t *m, node_t *dest, const char *host)
 }
 
 
+static int
+model_has_port(node_t *entry, long port)
+{
+    node_t  *p;
+
+    for (p = node_path(entry, "spec.ports")->child; p; p = p->next) {
+        if (node_number(p, "number") == port) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static const char *
+model_lower(const char *host)
+{
+    char  *p, *lower;
+
+    lower = xstrdup(host);
+
+    for (p = lower; *p; p++) {
+        *p = (char) tolower((unsigned char) *p);
+    }
+
+    return lower;
+}
+
+
+/* without one it is TCP: Istio doesn't look at the name of the port here */
+
 static const char *
 model_protocol(node_t *port)
 {
-    size_t       i, len;
+    size_t       i;
     const char  *p;
 
     static const char  *names[][2] = {
@@ -828,16 +1045,9 @@ model_protocol(node_t *port)
     };
 
     p = node_text(port, "protocol");
-    len = p ? strlen(p) : 0;
 
-    if (p == NULL) {
-        p = node_text(port, "name");
-        len = strcspn(p, "-");
-    }
-
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strlen(names[i][0]) == len && strncasecmp(names[i][0], p, len) == 0)
-        {
+    for (i = 0; p && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i][0], p) == 0) {
             return names[i][1];
         }
     }
@@ -846,7 +1056,9 @@ model_protocol(node_t *port)
 }
 
 
-static void
+/* NULL: another one was first */
+
+static route_t *
 model_add_route(listener_t *l, const char *host, node_t *node,
     service_t *svc)
 {
@@ -857,14 +1069,16 @@ model_add_route(listener_t *l, const char *host, node_t *node,
 
         if (strcasecmp(r->host, host) == 0) {
 
-            if (r->service != svc) {
-                diag(DIAG_WARNING, &node->pos, "UNREACHABLE",
-                     "\"%s\" in port %ld is routed already in %s:%zu: the "
-                     "first one counts", host, l->port,
-                     r->node->pos.source->name, r->node->pos.line);
+            if (r->service == svc) {
+                return r;
             }
 
-            return;
+            diag(DIAG_WARNING, &node->pos, "UNREACHABLE",
+                 "\"%s\" in port %ld is routed already in %s:%zu: the "
+                 "first one counts", host, l->port,
+                 r->node->pos.source->name, r->node->pos.line);
+
+            return NULL;
         }
     }
 
@@ -874,6 +1088,8 @@ model_add_route(listener_t *l, const char *host, node_t *node,
     r->service = svc;
 
     *last = r;
+
+    return r;
 }
 
 
@@ -924,10 +1140,13 @@ model_covers(const char *pattern, const char *host)
 }
 
 
-/* "host" or "namespace/host", with "*" and "." for the namespace */
+/*
+ * The server's host, "host" or "namespace/host" with "*" and "." for the
+ * namespace, that covers the one given or, if narrower, is covered by it.
+ */
 
-static int
-model_server_covers(server_t *s, node_t *vs, const char *host)
+static const char *
+model_server_covers(server_t *s, node_t *vs, const char *host, int narrower)
 {
     size_t       len;
     node_t      *n;
@@ -938,19 +1157,21 @@ model_server_covers(server_t *s, node_t *vs, const char *host)
         slash = strchr(n->text, '/');
         name = slash ? slash + 1 : n->text;
 
-        if (!model_covers(name, host)) {
+        if (!model_covers(name, host)
+            && !(narrower && model_covers(host, name)))
+        {
             continue;
         }
 
         if (slash == NULL) {
-            return 1;
+            return name;
         }
 
         len = slash - n->text;
         ns = n->text;
 
         if (len == 1 && *ns == '*') {
-            return 1;
+            return name;
         }
 
         if (len == 1 && *ns == '.') {
@@ -961,11 +1182,11 @@ model_server_covers(server_t *s, node_t *vs, const char *host)
         if (strlen(doc_namespace(vs)) == len
             && strncmp(ns, doc_namespace(vs), len) == 0)
         {
-            return 1;
+            return name;
         }
     }
 
-    return 0;
+    return NULL;
 }
 
 
@@ -987,8 +1208,53 @@ model_rules(model_t *m)
 
         if (model_own(m, doc, host)) {
             model_own_rule(m, doc);
+
+        } else if (!doc->used) {
+            model_unmatched(m, doc, host);
         }
     }
+}
+
+
+/* a rule that changes nothing here: is it for a sidecar, or mistyped */
+
+static void
+model_unmatched(model_t *m, node_t *doc, const char *host)
+{
+    size_t   i, len;
+    node_t  *n;
+
+    for (i = 0; i < m->ndocs; i++) {
+
+        if (strcmp(doc_kind(m->docs[i]), "ServiceEntry") != 0) {
+            continue;
+        }
+
+        for (n = node_path(m->docs[i], "spec.hosts")->child; n; n = n->next) {
+            if (model_covers(host, n->text)) {
+                diag(DIAG_NOTE, &doc->pos, "UNREACHABLE",
+                     "DestinationRule \"%s\": no rule for this gateway "
+                     "routes to \"%s\"", doc_name(doc), host);
+                return;
+            }
+        }
+    }
+
+    len = strlen(host);
+
+    if (strchr(host, '.') == NULL
+        || (len > 6 && strcmp(host + len - 6, ".local") == 0)
+        || (len > 4 && strcmp(host + len - 4, ".svc") == 0))
+    {
+        diag(DIAG_NOTE, &doc->pos, "NOEFFECT",
+             "DestinationRule \"%s\" is for \"%s\", a service of the mesh",
+             doc_name(doc), host);
+        return;
+    }
+
+    diag(DIAG_WARNING, &node_path(doc, "spec.host")->pos, "UNREACHABLE",
+         "DestinationRule \"%s\": no ServiceEntry has host \"%s\"",
+         doc_name(doc), host);
 }
 
 
@@ -1034,14 +1300,36 @@ model_own(model_t *m, node_t *doc, const char *host)
 static void
 model_own_rule(model_t *m, node_t *doc)
 {
-    node_t      *policy, *tls;
+    int      rest;
+    node_t  *policy, *subset;
+
+    policy = node_path(doc, "spec.trafficPolicy");
+    rest = model_own_policy(m, doc, policy);
+
+    subset = node_path(doc, "spec.subsets");
+
+    for (subset = subset ? subset->child : NULL; subset; subset = subset->next)
+    {
+        rest |= model_own_policy(m, doc, node_get(subset, "trafficPolicy"));
+    }
+
+    if (rest) {
+        diag(DIAG_NOTE, &policy->pos, "NOEFFECT",
+             "the rest of DestinationRule \"%s\" is for the client's side of "
+             "this gateway and has no effect at it", doc_name(doc));
+    }
+}
+
+
+static int
+model_own_policy(model_t *m, node_t *doc, node_t *policy)
+{
+    node_t      *tls;
     listener_t  *l;
     const char  *mode;
 
-    policy = node_path(doc, "spec.trafficPolicy");
-
     if (policy == NULL) {
-        return;
+        return 0;
     }
 
     for (l = m->listeners; l; l = l->next) {
@@ -1066,14 +1354,9 @@ model_own_rule(model_t *m, node_t *doc)
              "pass without identity)" : "");
     }
 
-    if (node_get(policy, "connectionPool")
-        || node_get(policy, "outlierDetection")
-        || node_get(policy, "loadBalancer"))
-    {
-        diag(DIAG_NOTE, &policy->pos, "NOEFFECT",
-             "the rest of DestinationRule \"%s\" is for the client's side of "
-             "this gateway and has no effect at it", doc_name(doc));
-    }
+    return node_get(policy, "connectionPool")
+           || node_get(policy, "outlierDetection")
+           || node_get(policy, "loadBalancer");
 }
 
 
@@ -1097,18 +1380,65 @@ model_port_policy(node_t *policy, long port)
 
 
 /*
- * The rule for the service's host: the gateway's namespace unless that is
- * the root, the service's, the root; an exact host, then the longest
- * wildcard.  The first document of equal ones counts.
+ * 0: not for the service.  The gateway's namespace counts first unless it is
+ * the root, then the service's, then the root; there an exact host, then the
+ * longest wildcard.
  */
+
+static int
+model_rule_rank(model_t *m, service_t *svc, node_t *doc)
+{
+    int          rank;
+    size_t       len;
+    const char  *host, *ns;
+
+    host = node_text(node_get(doc, "spec"), "host");
+
+    if (!model_covers(host, svc->host)) {
+        return 0;
+    }
+
+    doc->used = 1;
+    ns = doc_namespace(doc);
+    len = strlen(host);
+
+    if (!model_exported(m, doc, node_path(doc, "spec.exportTo"))) {
+        diag(DIAG_WARNING, &doc->pos, "UNREACHABLE",
+             "DestinationRule \"%s\" is not exported to namespace \"%s\"",
+             doc_name(doc), m->options->namespace);
+        return 0;
+    }
+
+    if (strcmp(ns, m->options->namespace) == 0
+        && strcmp(ns, m->options->root) != 0)
+    {
+        rank = 3000;
+
+    } else if (strcmp(ns, doc_namespace(svc->entry)) == 0) {
+        rank = 2000;
+
+    } else if (strcmp(ns, m->options->root) == 0) {
+        rank = 1000;
+
+    } else {
+        diag(DIAG_WARNING, &doc->pos, "UNREACHABLE",
+             "DestinationRule \"%s\" in namespace \"%s\" does not apply "
+             "at the gateway: it would in the namespace of ServiceEntry "
+             "\"%s\" or in \"%s\"", doc_name(doc), ns,
+             doc_name(svc->entry), m->options->root);
+        return 0;
+    }
+
+    return rank + (host[0] == '*' ? (int) (len < 400 ? len : 400) : 500);
+}
+
 
 static void
 model_apply_rules(model_t *m, service_t *svc)
 {
-    int          rank, best;
-    size_t       i, len;
-    node_t      *doc, *found;
-    const char  *host, *ns;
+    int      rank, best;
+    size_t   i;
+    node_t  *doc, *found;
 
     best = 0;
     found = NULL;
@@ -1120,55 +1450,59 @@ model_apply_rules(model_t *m, service_t *svc)
             continue;
         }
 
-        host = node_text(node_get(doc, "spec"), "host");
+        rank = model_rule_rank(m, svc, doc);
 
-        if (strcmp(host, svc->host) != 0
-            && (host[0] != '*' || !model_covers(host, svc->host)))
-        {
-            continue;
-        }
-
-        ns = doc_namespace(doc);
-        len = strlen(host);
-
-        if (strcmp(ns, m->options->namespace) == 0
-            && strcmp(ns, m->options->root) != 0)
-        {
-            rank = 3000;
-
-        } else if (strcmp(ns, doc_namespace(svc->entry)) == 0) {
-            rank = 2000;
-
-        } else if (strcmp(ns, m->options->root) == 0) {
-            rank = 1000;
-
-        } else {
-            diag(DIAG_WARNING, &doc->pos, "UNREACHABLE",
-                 "DestinationRule \"%s\" in namespace \"%s\" does not apply "
-                 "at the gateway: it would in the namespace of ServiceEntry "
-                 "\"%s\" or in \"%s\"", doc_name(doc), ns,
-                 doc_name(svc->entry), m->options->root);
-            continue;
-        }
-
-        rank += (host[0] == '*') ? (int) (len < 400 ? len : 400) : 500;
-
-        if (rank > best) {
-            best = rank;
-            found = doc;
-
-        } else if (rank == best) {
+        if (rank && rank == best) {
             diag(DIAG_WARNING, &doc->pos, "CONFLICT",
                  "DestinationRule \"%s\" in %s:%zu is for the same host: "
                  "that one counts", doc_name(found),
                  found->pos.source->name, found->pos.line);
+
+        } else if (rank > best) {
+            best = rank;
+            found = doc;
         }
     }
 
-    if (found && node_path(found, "spec.trafficPolicy")) {
-        svc->policy = model_port_policy(node_path(found,
-                                                  "spec.trafficPolicy"),
-                                        svc->port);
+    for (i = 0; found && i < m->ndocs; i++) {
+        doc = m->docs[i];
+
+        if (doc != found && strcmp(doc_kind(doc), "DestinationRule") == 0
+            && model_covers(node_text(node_get(doc, "spec"), "host"),
+                            svc->host)
+            && !model_own(m, doc, node_text(node_get(doc, "spec"), "host")))
+        {
+            diag(DIAG_NOTE, &doc->pos, "UNREACHABLE",
+                 "DestinationRule \"%s\" is not that of \"%s\": \"%s\" in "
+                 "%s:%zu goes before it", doc_name(doc), svc->host,
+                 doc_name(found), found->pos.source->name, found->pos.line);
+        }
+    }
+
+    if (found) {
+        model_apply_rule(svc, found);
+    }
+}
+
+
+static void
+model_apply_rule(service_t *svc, node_t *doc)
+{
+    node_t  *n;
+
+    schema_refused(node_path(doc, "spec.workloadSelector"));
+
+    if (node_path(doc, "spec.trafficPolicy") == NULL) {
+        return;
+    }
+
+    svc->policy = model_port_policy(node_path(doc, "spec.trafficPolicy"),
+                                    svc->port);
+
+    for (n = svc->policy->child; n; n = n->next) {
+        if (strcmp(n->key->text, "portLevelSettings") != 0) {
+            schema_refused(n);
+        }
     }
 }
 
@@ -1176,6 +1510,7 @@ model_apply_rules(model_t *m, service_t *svc)
 static void
 model_envoy_filter(model_t *m, node_t *doc)
 {
+    int          rc;
     node_t      *n, *labels;
     const char  *ns, *unknown;
 
@@ -1190,12 +1525,22 @@ model_envoy_filter(model_t *m, node_t *doc)
         return;
     }
 
-    if (labels && model_labels(m, labels, &unknown) != 1) {
-        diag(DIAG_WARNING, &labels->pos, "SELECTOR",
-             "EnvoyFilter \"%s\" is not for this gateway: see --selector",
-             doc_name(doc));
+    rc = labels ? model_labels(m, labels, &unknown) : 1;
+
+    if (rc == -1) {
+        diag(DIAG_ERROR, &labels->pos, "SELECTOR",
+             "does the gateway have the label \"%s\"? Say so with "
+             "--selector", unknown);
         return;
     }
+
+    if (rc == 0) {
+        diag(DIAG_NOTE, &labels->pos, "SELECTOR",
+             "EnvoyFilter \"%s\" selects other workloads", doc_name(doc));
+        return;
+    }
+
+    schema_refused(node_path(doc, "spec.targetRefs"));
 
     n = node_path(doc, "spec.configPatches");
 
@@ -1211,32 +1556,28 @@ static void
 model_patch(model_t *m, node_t *doc, node_t *patch)
 {
     int          found;
-    node_t      *value;
     listener_t  *l;
-    const char  *name, *context, *operation;
+    const char  *context;
 
-    value = node_path(patch, "patch.value");
-    name = node_text(value, "name");
     context = node_text(node_get(patch, "match"), "context");
-    operation = node_text(node_get(patch, "patch"), "operation");
-
-    if (strcmp(node_text(patch, "applyTo"), "HTTP_FILTER") != 0
-        || name == NULL || strcmp(name, "envoy.filters.http.local_ratelimit")
-        || operation == NULL || (strcmp(operation, "INSERT_BEFORE") != 0
-                                 && strcmp(operation, "INSERT_FIRST") != 0))
-    {
-        diag(DIAG_ERROR, &patch->pos, "UNSUPPORTED",
-             "this patch of EnvoyFilter \"%s\" is not rendered: only an "
-             "HTTP_FILTER envoy.filters.http.local_ratelimit to "
-             "INSERT_BEFORE is", doc_name(doc));
-        return;
-    }
 
     if (context && strcmp(context, "GATEWAY") != 0
         && strcmp(context, "ANY") != 0)
     {
         diag(DIAG_NOTE, &patch->pos, "NOEFFECT",
-             "context %s is for sidecars", context);
+             "context %s is not a gateway's", context);
+        return;
+    }
+
+    if (schema_refused(patch)) {
+        return;
+    }
+
+    if (model_patch_flaw(patch)) {
+        diag(DIAG_ERROR, &patch->pos, "UNSUPPORTED",
+             "this patch of EnvoyFilter \"%s\" is not rendered: only an "
+             "HTTP_FILTER envoy.filters.http.local_ratelimit to "
+             "INSERT_BEFORE is", doc_name(doc));
         return;
     }
 
@@ -1268,16 +1609,41 @@ model_patch(model_t *m, node_t *doc, node_t *patch)
 }
 
 
+static int
+model_patch_flaw(node_t *patch)
+{
+    node_t      *value;
+    const char  *name, *operation, *filter;
+
+    value = node_path(patch, "patch.value");
+    name = node_text(value, "name");
+    operation = node_text(node_get(patch, "patch"), "operation");
+    filter = node_text(node_path(patch, "match.listener.filterChain.filter"),
+                       "name");
+
+    return strcmp(node_text(patch, "applyTo"), "HTTP_FILTER") != 0
+           || name == NULL
+           || strcmp(name, "envoy.filters.http.local_ratelimit") != 0
+           || (strcmp(operation, "INSERT_BEFORE") != 0
+               && strcmp(operation, "INSERT_FIRST") != 0)
+           || (filter
+               && strcmp(filter,
+                         "envoy.filters.network.http_connection_manager")
+                  != 0);
+}
+
+
 /* what the input says and nothing will ever reach */
 
 static void
 model_unused(model_t *m, server_t *servers)
 {
-    size_t      i;
-    node_t     *doc, *h;
-    route_t    *r;
-    server_t   *s;
-    service_t  *svc;
+    size_t       i;
+    node_t      *doc, *h;
+    route_t     *r;
+    server_t    *s;
+    service_t   *svc;
+    const char  *slash, *name;
 
     for (i = 0; i < m->ndocs; i++) {
         doc = m->docs[i];
@@ -1315,27 +1681,76 @@ model_unused(model_t *m, server_t *servers)
 
         for (h = node_get(s->node, "hosts")->child; h; h = h->next) {
 
-            for (svc = m->services; svc; svc = svc->next) {
-                if ((svc->lookup || svc->passthrough)
-                    && model_covers(h->text, svc->host))
-                {
-                    break;
-                }
-            }
+            slash = strchr(h->text, '/');
+            name = slash ? slash + 1 : h->text;
 
             for (r = s->listener->routes; r; r = r->next) {
-                if (model_covers(h->text, r->host)) {
+                if (model_covers(name, r->host)) {
                     break;
                 }
             }
 
-            if (svc == NULL && r == NULL && strcmp(h->text, "*")
-                && strchr(h->text, '/') == NULL)
-            {
+            if (r == NULL && strcmp(name, "*") != 0) {
                 diag(DIAG_WARNING, &h->pos, "UNREACHABLE",
                      "no VirtualService for Gateway \"%s\" routes \"%s\": it "
-                     "stays closed", doc_name(s->gateway), h->text);
+                     "stays closed", doc_name(s->gateway), name);
             }
+        }
+    }
+}
+
+
+/* an option that nothing comes of is a slip of the pen */
+
+static void
+model_options(model_t *m)
+{
+    long              port;
+    size_t            i, len;
+    const char       *p, *colon;
+    service_t        *svc;
+    listener_t       *l;
+    const options_t  *o;
+
+    o = m->options;
+
+    for (i = 0; i < o->nlisten; i++) {
+
+        for (l = m->listeners; l; l = l->next) {
+            port = strtol(o->listen[i], NULL, 10);
+
+            if (port == l->port) {
+                break;
+            }
+        }
+
+        if (l == NULL) {
+            diag(DIAG_WARNING, NULL, "OPTION",
+                 "--listen %s: no Gateway in the input has this port",
+                 o->listen[i]);
+        }
+    }
+
+    for (i = 0; i < o->nendpoint; i++) {
+        p = o->endpoint[i];
+        len = strcspn(p, "=");
+        colon = memchr(p, ':', len);
+        port = colon ? strtol(colon + 1, NULL, 10) : -1;
+        len = colon ? (size_t) (colon - p) : len;
+
+        for (svc = m->services; svc; svc = svc->next) {
+            if (strlen(svc->host) == len
+                && strncasecmp(svc->host, p, len) == 0
+                && (port == -1 || port == svc->port))
+            {
+                break;
+            }
+        }
+
+        if (svc == NULL) {
+            diag(DIAG_WARNING, NULL, "OPTION",
+                 "--endpoint %s: nothing in the input routes to this host "
+                 "and port", p);
         }
     }
 }
@@ -1374,17 +1789,22 @@ model_selected(model_t *m, node_t *doc)
     const char  *ns, *unknown;
 
     ns = doc_namespace(doc);
+    labels = node_path(doc, "spec.selector.matchLabels");
 
     if (strcmp(ns, m->options->namespace) != 0
         && strcmp(ns, m->options->root) != 0)
     {
-        diag(DIAG_NOTE, &doc->pos, "SELECTOR",
-             "%s \"%s\" is of another namespace and does not apply to the "
-             "gateway", doc_kind(doc), doc_name(doc));
+        rc = (labels && labels->child
+              && model_labels(m, labels, &unknown) == 1);
+
+        diag(rc ? DIAG_WARNING : DIAG_NOTE, &doc->pos, "SELECTOR",
+             "%s \"%s\" is of namespace \"%s\"%s and does not apply to the "
+             "gateway%s", doc_kind(doc), doc_name(doc), ns,
+             node_path(doc, "metadata.namespace") ? "" : ", as it names none,",
+             rc ? ", whose labels it selects: is another namespace meant?"
+                : "");
         return 0;
     }
-
-    labels = node_path(doc, "spec.selector.matchLabels");
 
     if (labels == NULL) {
         return 1;

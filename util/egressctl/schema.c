@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "egressctl.h"
 
@@ -24,15 +25,21 @@
 #define F_LABELS   8                     /* a mapping of strings */
 #define F_ANY      9
 #define F_WORD     10                    /* one of "words" */
-#define F_PORTS    11                    /* a mapping of numbers */
+#define F_PORTS    11                    /* a mapping of port numbers */
+#define F_PORT     12
 
 /* what becomes of it */
 
 #define F_USED     0                     /* rendered */
 #define F_NONE     1                     /* no effect at an egress gateway */
-#define F_LATER    2                     /* refused: not rendered yet */
-#define F_NEVER    3                     /* refused for good */
+#define F_LATER    2                     /* refused where it would count */
+#define F_NEVER    3                     /* the same, for good */
 #define F_WARN     4                     /* not rendered, narrows nothing */
+
+/* must it be there */
+
+#define F_MUST     1
+#define F_FILLED   2                     /* if it is, it is not empty */
 
 
 typedef struct field_s  field_t;
@@ -43,7 +50,10 @@ struct field_s {
     int              use;
     int              required;
     const field_t   *fields;
-    const char      *words;              /* separated by "|" */
+
+    /* what F_WORD allows, separated by "|"; else the way out of a refusal */
+
+    const char      *words;
 };
 
 
@@ -69,6 +79,8 @@ static void schema_unknown(node_t *key, const field_t *fields,
 static size_t schema_distance(const char *a, const char *b);
 static int schema_names(node_t *meta);
 static int schema_header(node_t *doc, const kind_t **kind);
+static int schema_other(node_t *doc);
+static int schema_number(node_t *node, long min, long max);
 
 
 static const field_t  label_selector[] = {
@@ -82,15 +94,16 @@ static const field_t  workload_selector[] = {
 };
 
 static const field_t  service_port[] = {
-    { "number", F_INT, F_USED, 1, NULL, NULL },
-    { "name", F_STR, F_USED, 1, NULL, NULL },
-    { "protocol", F_STR, F_USED, 0, NULL, NULL },
-    { "targetPort", F_INT, F_USED, 0, NULL, NULL },
+    { "number", F_PORT, F_USED, F_MUST, NULL, NULL },
+    { "name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "protocol", F_WORD, F_USED, 0, NULL,
+      "HTTP|HTTPS|GRPC|GRPC-WEB|HTTP2|MONGO|TCP|TLS|MYSQL|REDIS|POSTGRES" },
+    { "targetPort", F_PORT, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  endpoint[] = {
-    { "address", F_STR, F_USED, 1, NULL, NULL },
+    { "address", F_STR, F_USED, F_MUST, NULL, NULL },
     { "ports", F_PORTS, F_USED, 0, NULL, NULL },
     { "labels", F_LABELS, F_USED, 0, NULL, NULL },
     { "weight", F_INT, F_LATER, 0, NULL, NULL },
@@ -101,8 +114,8 @@ static const field_t  endpoint[] = {
 };
 
 static const field_t  service_entry[] = {
-    { "hosts", F_STRS, F_USED, 1, NULL, NULL },
-    { "ports", F_MAPS, F_USED, 1, service_port, NULL },
+    { "hosts", F_STRS, F_USED, F_MUST, NULL, NULL },
+    { "ports", F_MAPS, F_USED, F_MUST, service_port, NULL },
     { "location", F_WORD, F_USED, 0, NULL, "MESH_EXTERNAL|MESH_INTERNAL" },
     { "resolution", F_WORD, F_USED, 0, NULL,
       "NONE|STATIC|DNS|DNS_ROUND_ROBIN|DYNAMIC_DNS" },
@@ -115,11 +128,11 @@ static const field_t  service_entry[] = {
 };
 
 static const field_t  gateway_port[] = {
-    { "number", F_INT, F_USED, 1, NULL, NULL },
+    { "number", F_PORT, F_USED, F_MUST, NULL, NULL },
     { "name", F_STR, F_USED, 0, NULL, NULL },
-    { "protocol", F_WORD, F_USED, 1, NULL,
+    { "protocol", F_WORD, F_USED, F_MUST, NULL,
       "HTTP|HTTPS|GRPC|GRPC-WEB|HTTP2|MONGO|TCP|TLS" },
-    { "targetPort", F_INT, F_LATER, 0, NULL, NULL },
+    { "targetPort", F_PORT, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -138,14 +151,18 @@ static const field_t  gateway_tls[] = {
     { "minProtocolVersion", F_STR, F_LATER, 0, NULL, NULL },
     { "maxProtocolVersion", F_STR, F_LATER, 0, NULL, NULL },
     { "cipherSuites", F_STRS, F_LATER, 0, NULL, NULL },
+    { "tlsCertificates", F_ANY, F_LATER, 0, NULL, NULL },
+    { "caCertCredentialName", F_STR, F_LATER, 0, NULL, NULL },
+    { "insecureSkipVerify", F_BOOL, F_LATER, 0, NULL, NULL },
+    { "ecdhCurves", F_STRS, F_LATER, 0, NULL, NULL },
     { "verifyCertificateSpki", F_STRS, F_LATER, 0, NULL, NULL },
     { "verifyCertificateHash", F_STRS, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  gateway_server[] = {
-    { "port", F_MAP, F_USED, 1, gateway_port, NULL },
-    { "hosts", F_STRS, F_USED, 1, NULL, NULL },
+    { "port", F_MAP, F_USED, F_MUST, gateway_port, NULL },
+    { "hosts", F_STRS, F_USED, F_MUST, NULL, NULL },
     { "tls", F_MAP, F_USED, 0, gateway_tls, NULL },
     { "name", F_STR, F_USED, 0, NULL, NULL },
     { "bind", F_STR, F_LATER, 0, NULL, NULL },
@@ -155,33 +172,33 @@ static const field_t  gateway_server[] = {
 
 static const field_t  gateway[] = {
     { "selector", F_LABELS, F_USED, 0, NULL, NULL },
-    { "servers", F_MAPS, F_USED, 1, gateway_server, NULL },
+    { "servers", F_MAPS, F_USED, F_MUST, gateway_server, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  destination_port[] = {
-    { "number", F_INT, F_USED, 1, NULL, NULL },
+    { "number", F_PORT, F_USED, F_MUST, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  destination[] = {
-    { "host", F_STR, F_USED, 1, NULL, NULL },
+    { "host", F_STR, F_USED, F_MUST, NULL, NULL },
     { "port", F_MAP, F_USED, 0, destination_port, NULL },
     { "subset", F_STR, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  route_destination[] = {
-    { "destination", F_MAP, F_USED, 1, destination, NULL },
+    { "destination", F_MAP, F_USED, F_MUST, destination, NULL },
     { "weight", F_INT, F_USED, 0, NULL, NULL },
     { "headers", F_ANY, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  tls_match[] = {
-    { "sniHosts", F_STRS, F_USED, 1, NULL, NULL },
-    { "port", F_INT, F_USED, 0, NULL, NULL },
-    { "gateways", F_STRS, F_USED, 0, NULL, NULL },
+    { "sniHosts", F_STRS, F_USED, F_MUST, NULL, NULL },
+    { "port", F_PORT, F_USED, 0, NULL, NULL },
+    { "gateways", F_STRS, F_USED, F_FILLED, NULL, NULL },
     { "destinationSubnets", F_STRS, F_LATER, 0, NULL, NULL },
     { "sourceLabels", F_LABELS, F_LATER, 0, NULL, NULL },
     { "sourceNamespace", F_STR, F_LATER, 0, NULL, NULL },
@@ -189,14 +206,14 @@ static const field_t  tls_match[] = {
 };
 
 static const field_t  tls_route[] = {
-    { "match", F_MAPS, F_USED, 1, tls_match, NULL },
-    { "route", F_MAPS, F_USED, 1, route_destination, NULL },
+    { "match", F_MAPS, F_USED, F_MUST, tls_match, NULL },
+    { "route", F_MAPS, F_USED, F_MUST, route_destination, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  tcp_match[] = {
-    { "port", F_INT, F_USED, 0, NULL, NULL },
-    { "gateways", F_STRS, F_USED, 0, NULL, NULL },
+    { "port", F_PORT, F_USED, 0, NULL, NULL },
+    { "gateways", F_STRS, F_USED, F_FILLED, NULL, NULL },
     { "destinationSubnets", F_STRS, F_LATER, 0, NULL, NULL },
     { "sourceLabels", F_LABELS, F_LATER, 0, NULL, NULL },
     { "sourceNamespace", F_STR, F_LATER, 0, NULL, NULL },
@@ -206,13 +223,13 @@ static const field_t  tcp_match[] = {
 
 static const field_t  tcp_route[] = {
     { "match", F_MAPS, F_USED, 0, tcp_match, NULL },
-    { "route", F_MAPS, F_USED, 1, route_destination, NULL },
+    { "route", F_MAPS, F_USED, F_MUST, route_destination, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  http_match[] = {
-    { "port", F_INT, F_USED, 0, NULL, NULL },
-    { "gateways", F_STRS, F_USED, 0, NULL, NULL },
+    { "port", F_PORT, F_USED, 0, NULL, NULL },
+    { "gateways", F_STRS, F_USED, F_FILLED, NULL, NULL },
     { "name", F_STR, F_NONE, 0, NULL, NULL },
     { "uri", F_ANY, F_LATER, 0, NULL, NULL },
     { "scheme", F_ANY, F_LATER, 0, NULL, NULL },
@@ -255,7 +272,7 @@ static const field_t  virtual_service[] = {
     { "http", F_MAPS, F_USED, 0, http_route, NULL },
     { "tls", F_MAPS, F_USED, 0, tls_route, NULL },
     { "tcp", F_MAPS, F_USED, 0, tcp_route, NULL },
-    { "exportTo", F_STRS, F_LATER, 0, NULL, NULL },
+    { "exportTo", F_STRS, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -266,27 +283,85 @@ static const field_t  client_tls[] = {
     { "privateKey", F_STR, F_USED, 0, NULL, NULL },
     { "caCertificates", F_STR, F_USED, 0, NULL, NULL },
     { "caCrl", F_STR, F_USED, 0, NULL, NULL },
-    { "credentialName", F_STR, F_LATER, 0, NULL, NULL },
+    { "credentialName", F_STR, F_LATER, 0, NULL,
+      "write \"clientCertificate\", \"privateKey\" and \"caCertificates\" "
+      "with the files of the Secret" },
     { "subjectAltNames", F_STRS, F_USED, 0, NULL, NULL },
     { "sni", F_STR, F_USED, 0, NULL, NULL },
     { "insecureSkipVerify", F_BOOL, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  pool_tcp[] = {
+    { "connectTimeout", F_STR, F_USED, 0, NULL, NULL },
+    { "maxConnections", F_INT, F_USED, 0, NULL, NULL },
+    { "tcpKeepalive", F_ANY, F_USED, 0, NULL, NULL },
+    { "maxConnectionDuration", F_STR, F_USED, 0, NULL, NULL },
+    { "idleTimeout", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  pool_http[] = {
+    { "http1MaxPendingRequests", F_INT, F_USED, 0, NULL, NULL },
+    { "http2MaxRequests", F_INT, F_USED, 0, NULL, NULL },
+    { "maxRequestsPerConnection", F_INT, F_USED, 0, NULL, NULL },
+    { "maxRetries", F_INT, F_USED, 0, NULL, NULL },
+    { "idleTimeout", F_STR, F_USED, 0, NULL, NULL },
+    { "h2UpgradePolicy", F_WORD, F_USED, 0, NULL,
+      "DEFAULT|DO_NOT_UPGRADE|UPGRADE" },
+    { "useClientProtocol", F_BOOL, F_USED, 0, NULL, NULL },
+    { "maxConcurrentStreams", F_INT, F_USED, 0, NULL, NULL },
+    { "http2KeepAlive", F_ANY, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  connection_pool[] = {
+    { "tcp", F_MAP, F_USED, 0, pool_tcp, NULL },
+    { "http", F_MAP, F_USED, 0, pool_http, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  load_balancer[] = {
+    { "simple", F_WORD, F_USED, 0, NULL,
+      "UNSPECIFIED|LEAST_CONN|RANDOM|PASSTHROUGH|ROUND_ROBIN"
+      "|LEAST_REQUEST" },
+    { "consistentHash", F_ANY, F_USED, 0, NULL, NULL },
+    { "localityLbSetting", F_ANY, F_USED, 0, NULL, NULL },
+    { "zoneAwareLbSetting", F_ANY, F_USED, 0, NULL, NULL },
+    { "backendUtilization", F_ANY, F_USED, 0, NULL, NULL },
+    { "warmup", F_ANY, F_USED, 0, NULL, NULL },
+    { "warmupDurationSecs", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  outlier_detection[] = {
+    { "consecutive5xxErrors", F_INT, F_USED, 0, NULL, NULL },
+    { "consecutiveGatewayErrors", F_INT, F_USED, 0, NULL, NULL },
+    { "consecutiveErrors", F_INT, F_USED, 0, NULL, NULL },
+    { "consecutiveLocalOriginFailures", F_INT, F_USED, 0, NULL, NULL },
+    { "splitExternalLocalOriginErrors", F_BOOL, F_USED, 0, NULL, NULL },
+    { "interval", F_STR, F_USED, 0, NULL, NULL },
+    { "baseEjectionTime", F_STR, F_USED, 0, NULL, NULL },
+    { "maxEjectionPercent", F_INT, F_USED, 0, NULL, NULL },
+    { "minHealthPercent", F_INT, F_USED, 0, NULL, NULL },
+    { "outlierDetectionHttpErrorCodes", F_ANY, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
 static const field_t  port_policy[] = {
-    { "port", F_MAP, F_USED, 1, destination_port, NULL },
+    { "port", F_MAP, F_USED, F_MUST, destination_port, NULL },
     { "tls", F_MAP, F_USED, 0, client_tls, NULL },
-    { "connectionPool", F_ANY, F_USED, 0, NULL, NULL },
-    { "loadBalancer", F_ANY, F_USED, 0, NULL, NULL },
-    { "outlierDetection", F_ANY, F_USED, 0, NULL, NULL },
+    { "connectionPool", F_MAP, F_USED, 0, connection_pool, NULL },
+    { "loadBalancer", F_MAP, F_USED, 0, load_balancer, NULL },
+    { "outlierDetection", F_MAP, F_USED, 0, outlier_detection, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  traffic_policy[] = {
     { "tls", F_MAP, F_USED, 0, client_tls, NULL },
-    { "connectionPool", F_ANY, F_USED, 0, NULL, NULL },
-    { "loadBalancer", F_ANY, F_USED, 0, NULL, NULL },
-    { "outlierDetection", F_ANY, F_USED, 0, NULL, NULL },
+    { "connectionPool", F_MAP, F_USED, 0, connection_pool, NULL },
+    { "loadBalancer", F_MAP, F_USED, 0, load_balancer, NULL },
+    { "outlierDetection", F_MAP, F_USED, 0, outlier_detection, NULL },
     { "portLevelSettings", F_MAPS, F_USED, 0, port_policy, NULL },
     { "tunnel", F_ANY, F_LATER, 0, NULL, NULL },
     { "proxyProtocol", F_ANY, F_LATER, 0, NULL, NULL },
@@ -294,56 +369,65 @@ static const field_t  traffic_policy[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
-static const field_t  destination_rule[] = {
-    { "host", F_STR, F_USED, 1, NULL, NULL },
+static const field_t  subset[] = {
+    { "name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "labels", F_LABELS, F_USED, 0, NULL, NULL },
     { "trafficPolicy", F_MAP, F_USED, 0, traffic_policy, NULL },
-    { "subsets", F_MAPS, F_LATER, 0, NULL, NULL },
-    { "exportTo", F_STRS, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  destination_rule[] = {
+    { "host", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "trafficPolicy", F_MAP, F_USED, 0, traffic_policy, NULL },
+    { "subsets", F_MAPS, F_USED, 0, subset, NULL },
+    { "exportTo", F_STRS, F_USED, 0, NULL, NULL },
     { "workloadSelector", F_ANY, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  authz_source[] = {
-    { "principals", F_STRS, F_USED, 0, NULL, NULL },
-    { "notPrincipals", F_STRS, F_USED, 0, NULL, NULL },
-    { "namespaces", F_STRS, F_USED, 0, NULL, NULL },
-    { "notNamespaces", F_STRS, F_USED, 0, NULL, NULL },
-    { "serviceAccounts", F_STRS, F_USED, 0, NULL, NULL },
-    { "notServiceAccounts", F_STRS, F_USED, 0, NULL, NULL },
-    { "requestPrincipals", F_STRS, F_NEVER, 0, NULL, NULL },
-    { "notRequestPrincipals", F_STRS, F_NEVER, 0, NULL, NULL },
-    { "ipBlocks", F_STRS, F_LATER, 0, NULL, NULL },
-    { "notIpBlocks", F_STRS, F_LATER, 0, NULL, NULL },
-    { "remoteIpBlocks", F_STRS, F_LATER, 0, NULL, NULL },
-    { "notRemoteIpBlocks", F_STRS, F_LATER, 0, NULL, NULL },
+    { "principals", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notPrincipals", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "namespaces", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notNamespaces", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "serviceAccounts", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notServiceAccounts", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "requestPrincipals", F_STRS, F_NEVER, F_FILLED, NULL, NULL },
+    { "notRequestPrincipals", F_STRS, F_NEVER, F_FILLED, NULL, NULL },
+    { "trustDomains", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "notTrustDomains", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "ipBlocks", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "notIpBlocks", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "remoteIpBlocks", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "notRemoteIpBlocks", F_STRS, F_LATER, F_FILLED, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  authz_from[] = {
-    { "source", F_MAP, F_USED, 1, authz_source, NULL },
+    { "source", F_MAP, F_USED, F_MUST, authz_source, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  authz_operation[] = {
-    { "hosts", F_STRS, F_USED, 0, NULL, NULL },
-    { "notHosts", F_STRS, F_USED, 0, NULL, NULL },
-    { "ports", F_STRS, F_USED, 0, NULL, NULL },
-    { "notPorts", F_STRS, F_USED, 0, NULL, NULL },
-    { "methods", F_STRS, F_LATER, 0, NULL, NULL },
-    { "notMethods", F_STRS, F_LATER, 0, NULL, NULL },
-    { "paths", F_STRS, F_LATER, 0, NULL, NULL },
-    { "notPaths", F_STRS, F_LATER, 0, NULL, NULL },
+    { "hosts", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notHosts", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "ports", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notPorts", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "methods", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "notMethods", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "paths", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "notPaths", F_STRS, F_LATER, F_FILLED, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  authz_to[] = {
-    { "operation", F_MAP, F_USED, 1, authz_operation, NULL },
+    { "operation", F_MAP, F_USED, F_MUST, authz_operation, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  authz_rule[] = {
-    { "from", F_MAPS, F_USED, 0, authz_from, NULL },
-    { "to", F_MAPS, F_USED, 0, authz_to, NULL },
+    { "from", F_MAPS, F_USED, F_FILLED, authz_from, NULL },
+    { "to", F_MAPS, F_USED, F_FILLED, authz_to, NULL },
     { "when", F_ANY, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
@@ -374,6 +458,7 @@ static const field_t  envoy_match_chain[] = {
     { "name", F_STR, F_LATER, 0, NULL, NULL },
     { "sni", F_STR, F_LATER, 0, NULL, NULL },
     { "transportProtocol", F_STR, F_LATER, 0, NULL, NULL },
+    { "transportSocket", F_STR, F_LATER, 0, NULL, NULL },
     { "applicationProtocols", F_STR, F_LATER, 0, NULL, NULL },
     { "destinationPort", F_INT, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
@@ -390,38 +475,102 @@ static const field_t  envoy_match_listener[] = {
 
 static const field_t  envoy_match[] = {
     { "context", F_WORD, F_USED, 0, NULL,
-      "ANY|SIDECAR_INBOUND|SIDECAR_OUTBOUND|GATEWAY" },
+      "ANY|SIDECAR_INBOUND|SIDECAR_OUTBOUND|GATEWAY|WAYPOINT" },
     { "listener", F_MAP, F_USED, 0, envoy_match_listener, NULL },
     { "proxy", F_ANY, F_LATER, 0, NULL, NULL },
     { "routeConfiguration", F_ANY, F_LATER, 0, NULL, NULL },
     { "cluster", F_ANY, F_LATER, 0, NULL, NULL },
+    { "waypoint", F_ANY, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  envoy_patch[] = {
-    { "operation", F_STR, F_USED, 1, NULL, NULL },
-    { "value", F_ANY, F_USED, 1, NULL, NULL },
+    { "operation", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "value", F_ANY, F_USED, 0, NULL, NULL },
     { "filterClass", F_STR, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  envoy_config_patch[] = {
-    { "applyTo", F_STR, F_USED, 1, NULL, NULL },
+    { "applyTo", F_STR, F_USED, F_MUST, NULL, NULL },
     { "match", F_MAP, F_USED, 0, envoy_match, NULL },
-    { "patch", F_MAP, F_USED, 1, envoy_patch, NULL },
+    { "patch", F_MAP, F_USED, F_MUST, envoy_patch, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  envoy_filter[] = {
     { "workloadSelector", F_MAP, F_USED, 0, workload_selector, NULL },
-    { "configPatches", F_MAPS, F_USED, 1, envoy_config_patch, NULL },
+    { "configPatches", F_MAPS, F_USED, F_MUST, envoy_config_patch, NULL },
     { "priority", F_INT, F_NONE, 0, NULL, NULL },
     { "targetRefs", F_ANY, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  fraction[] = {
+    { "numerator", F_INT, F_USED, F_MUST, NULL, NULL },
+    { "denominator", F_WORD, F_USED, 0, NULL,
+      "HUNDRED|TEN_THOUSAND|MILLION" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  runtime_fraction[] = {
+    { "runtime_key", F_STR, F_USED, 0, NULL, NULL },
+    { "default_value", F_MAP, F_USED, F_MUST, fraction, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  token_bucket[] = {
+    { "max_tokens", F_INT, F_USED, F_MUST, NULL, NULL },
+    { "tokens_per_fill", F_INT, F_USED, 0, NULL, NULL },
+    { "fill_interval", F_TIME, F_USED, F_MUST, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http_status[] = {
+    { "code", F_INT, F_USED, F_MUST, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  header_value[] = {
+    { "key", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "value", F_STR, F_USED, F_MUST, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  header_option[] = {
+    { "header", F_MAP, F_USED, F_MUST, header_value, NULL },
+    { "append", F_BOOL, F_USED, 0, NULL, NULL },
+    { "append_action", F_STR, F_USED, 0, NULL, NULL },
+    { "keep_empty_value", F_BOOL, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  local_rate_limit[] = {
+    { "@type", F_STR, F_USED, 0, NULL, NULL },
+    { "stat_prefix", F_STR, F_USED, 0, NULL, NULL },
+    { "status", F_MAP, F_USED, 0, http_status, NULL },
+    { "token_bucket", F_MAP, F_USED, F_MUST, token_bucket, NULL },
+    { "filter_enabled", F_MAP, F_USED, 0, runtime_fraction, NULL },
+    { "filter_enforced", F_MAP, F_USED, 0, runtime_fraction, NULL },
+    { "response_headers_to_add", F_MAPS, F_USED, 0, header_option, NULL },
+    { "request_headers_to_add_when_not_enforced", F_ANY, F_LATER, 0, NULL,
+      NULL },
+    { "descriptors", F_ANY, F_LATER, 0, NULL, NULL },
+    { "stage", F_ANY, F_LATER, 0, NULL, NULL },
+    { "local_rate_limit_per_downstream_connection", F_ANY, F_LATER, 0, NULL,
+      NULL },
+    { "local_cluster_rate_limit", F_ANY, F_LATER, 0, NULL, NULL },
+    { "enable_x_ratelimit_headers", F_ANY, F_LATER, 0, NULL, NULL },
+    { "vh_rate_limits", F_ANY, F_LATER, 0, NULL, NULL },
+    { "always_consume_default_token_bucket", F_ANY, F_LATER, 0, NULL, NULL },
+    { "rate_limited_as_resource_exhausted", F_ANY, F_LATER, 0, NULL, NULL },
+    { "rate_limits", F_ANY, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
 static const field_t  outbound_policy[] = {
     { "mode", F_WORD, F_USED, 0, NULL, "REGISTRY_ONLY|ALLOW_ANY" },
+    { "tls", F_ANY, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -432,8 +581,46 @@ static const field_t  mesh_config[] = {
     { "accessLogEncoding", F_STR, F_WARN, 0, NULL, NULL },
     { "trustDomain", F_STR, F_USED, 0, NULL, NULL },
     { "trustDomainAliases", F_STRS, F_USED, 0, NULL, NULL },
-    { "rootNamespace", F_STR, F_LATER, 0, NULL, NULL },
+    { "rootNamespace", F_STR, F_LATER, 0, NULL, "say it with "
+      "--root-namespace" },
     { "pathNormalization", F_ANY, F_LATER, 0, NULL, NULL },
+    { "caCertificates", F_ANY, F_LATER, 0, NULL, "give all of them with "
+      "--mesh-ca" },
+    { "connectTimeout", F_STR, F_LATER, 0, NULL, NULL },
+    { "tcpKeepalive", F_ANY, F_LATER, 0, NULL, NULL },
+    { "h2UpgradePolicy", F_STR, F_LATER, 0, NULL, NULL },
+    { "defaultServiceExportTo", F_STRS, F_LATER, 0, NULL, NULL },
+    { "defaultVirtualServiceExportTo", F_STRS, F_LATER, 0, NULL, NULL },
+    { "defaultDestinationRuleExportTo", F_STRS, F_LATER, 0, NULL, NULL },
+    { "defaultHttpRetryPolicy", F_ANY, F_LATER, 0, NULL, NULL },
+    { "defaultTrafficPolicy", F_ANY, F_LATER, 0, NULL, NULL },
+    { "discoverySelectors", F_ANY, F_LATER, 0, NULL, NULL },
+    { "serviceEntryVisibility", F_ANY, F_LATER, 0, NULL, NULL },
+    { "tlsDefaults", F_ANY, F_LATER, 0, NULL, NULL },
+    { "meshMTLS", F_ANY, F_LATER, 0, NULL, NULL },
+    { "localityLbSetting", F_ANY, F_NONE, 0, NULL, NULL },
+    { "zoneAwareLbSetting", F_ANY, F_NONE, 0, NULL, NULL },
+    { "dnsRefreshRate", F_STR, F_NONE, 0, NULL, NULL },
+    { "disableEnvoyListenerLog", F_BOOL, F_NONE, 0, NULL, NULL },
+    { "enableEnvoyAccessLogService", F_BOOL, F_NONE, 0, NULL, NULL },
+    { "enablePrometheusMerge", F_BOOL, F_NONE, 0, NULL, NULL },
+    { "inboundClusterStatName", F_STR, F_NONE, 0, NULL, NULL },
+    { "outboundClusterStatName", F_STR, F_NONE, 0, NULL, NULL },
+    { "inboundTrafficPolicy", F_ANY, F_NONE, 0, NULL, NULL },
+    { "protocolDetectionTimeout", F_STR, F_NONE, 0, NULL, NULL },
+    { "hboneIdleTimeout", F_STR, F_NONE, 0, NULL, NULL },
+    { "serviceSettings", F_ANY, F_NONE, 0, NULL, NULL },
+    { "serviceScopeConfigs", F_ANY, F_NONE, 0, NULL, NULL },
+    { "ca", F_ANY, F_NONE, 0, NULL, NULL },
+    { "certificates", F_ANY, F_NONE, 0, NULL, NULL },
+    { "configSources", F_ANY, F_NONE, 0, NULL, NULL },
+    { "ingressClass", F_STR, F_NONE, 0, NULL, NULL },
+    { "ingressService", F_STR, F_NONE, 0, NULL, NULL },
+    { "ingressControllerMode", F_STR, F_NONE, 0, NULL, NULL },
+    { "ingressSelector", F_STR, F_NONE, 0, NULL, NULL },
+    { "proxyListenPort", F_INT, F_NONE, 0, NULL, NULL },
+    { "proxyInboundListenPort", F_INT, F_NONE, 0, NULL, NULL },
+    { "proxyHttpPort", F_INT, F_NONE, 0, NULL, NULL },
     { "enableTracing", F_BOOL, F_NONE, 0, NULL, NULL },
     { "enableAutoMtls", F_BOOL, F_NONE, 0, NULL, NULL },
     { "defaultConfig", F_ANY, F_NONE, 0, NULL, NULL },
@@ -481,7 +668,7 @@ static const kind_t  kinds[] = {
 
 
 static const field_t  metadata[] = {
-    { "name", F_STR, F_USED, 1, NULL, NULL },
+    { "name", F_STR, F_USED, F_MUST, NULL, NULL },
     { "namespace", F_STR, F_USED, 0, NULL, NULL },
     { "labels", F_ANY, F_USED, 0, NULL, NULL },
     { "annotations", F_ANY, F_USED, 0, NULL, NULL },
@@ -498,9 +685,9 @@ static const field_t  metadata[] = {
 };
 
 static const field_t  document[] = {
-    { "apiVersion", F_STR, F_USED, 1, NULL, NULL },
-    { "kind", F_STR, F_USED, 1, NULL, NULL },
-    { "metadata", F_MAP, F_USED, 1, metadata, NULL },
+    { "apiVersion", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "kind", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "metadata", F_MAP, F_USED, F_MUST, metadata, NULL },
     { "spec", F_ANY, F_USED, 0, NULL, NULL },
     { "status", F_ANY, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
@@ -549,6 +736,49 @@ schema_check(node_t *doc)
     }
 
     return schema_fields(spec, kind->spec, name) == 0;
+}
+
+
+int
+schema_rate_limit(node_t *config)
+{
+    if (config->kind != NODE_MAP) {
+        return schema_wrong(config, "a mapping");
+    }
+
+    return schema_fields(config, local_rate_limit, "the local rate limit");
+}
+
+
+/*
+ * What is not rendered is refused only where it would count: in the rule for
+ * a sidecar, or for another workload, it changes nothing here.
+ */
+
+int
+schema_refused(node_t *node)
+{
+    int      n;
+    node_t  *child;
+
+    n = 0;
+
+    if (node == NULL) {
+        return 0;
+    }
+
+    if (node->refusal) {
+        diag(DIAG_ERROR, &node->key->pos, "UNSUPPORTED", "%s",
+             node->refusal);
+        node->refusal = NULL;
+        n++;
+    }
+
+    for (child = node->child; child; child = child->next) {
+        n += schema_refused(child);
+    }
+
+    return n;
 }
 
 
@@ -617,7 +847,10 @@ schema_header(node_t *doc, const kind_t **kind)
         if (strncmp((*kind)->group, version, len) != 0
             || (*kind)->group[len] != '\0')
         {
-            continue;
+            diag(DIAG_ERROR, &node_get(doc, "apiVersion")->pos, "KIND",
+                 "kind %s of \"%s\" is not converted, that of \"%s\" is",
+                 name, version, (*kind)->group);
+            return -1;
         }
 
         if ((*kind)->refusal) {
@@ -640,17 +873,55 @@ schema_header(node_t *doc, const kind_t **kind)
         return 0;
     }
 
-    len = strlen(version);
+    return schema_other(doc);
+}
 
-    if (strstr(version, ".istio.io/") && strncmp(version, "telemetry.", 10))
-    {
-        diag(DIAG_ERROR, &n->pos, "KIND", "unknown kind \"%s\" in \"%s\"",
-             name, version);
+
+/* what is not of Istio can be left out; a slip of the pen can not */
+
+static int
+schema_other(node_t *doc)
+{
+    size_t         best, n;
+    node_t        *node;
+    const char    *name, *version;
+    const kind_t  *kind, *nearest;
+
+    version = node_text(doc, "apiVersion");
+    name = node_text(doc, "kind");
+    node = node_get(doc, "kind");
+
+    if (strncmp(version, "gateway.networking.k8s.io/", 26) == 0) {
+        diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
+             "kind %s of the Gateway API is not converted yet: take it out of "
+             "the input to convert without it", name);
         return -1;
     }
 
-    diag(DIAG_NOTE, &n->pos, "SKIPPED", "kind %s has no effect here, skipped",
-         name);
+    best = strstr(version, "istio") ? 4 : 3;
+    nearest = NULL;
+
+    for (kind = kinds; kind->kind; kind++) {
+        n = schema_distance(kind->kind, name);
+
+        if (n < best) {
+            best = n;
+            nearest = kind;
+        }
+    }
+
+    if (nearest
+        || (strstr(version, "istio.io/") && strncmp(version, "telemetry.", 10)))
+    {
+        diag(DIAG_ERROR, &node->pos, "KIND",
+             "unknown kind \"%s\" in \"%s\"%s%s%s", name, version,
+             nearest ? ", did you mean \"" : "",
+             nearest ? nearest->kind : "", nearest ? "\"?" : "");
+        return -1;
+    }
+
+    diag(DIAG_NOTE, &node->pos, "SKIPPED",
+         "kind %s has no effect here, skipped", name);
 
     return -1;
 }
@@ -685,7 +956,7 @@ schema_fields(node_t *map, const field_t *fields, const char *where)
     }
 
     for (f = fields; f->name; f++) {
-        if (f->required && node_get(map, f->name) == NULL) {
+        if (f->required == F_MUST && node_get(map, f->name) == NULL) {
             diag(DIAG_ERROR, &map->pos, "MISSING", "%s must have \"%s\"",
                  where, f->name);
             rc = -1;
@@ -702,15 +973,16 @@ schema_field(node_t *node, const field_t *f, const char *where)
     switch (f->use) {
 
     case F_LATER:
-        diag(DIAG_ERROR, &node->key->pos, "UNSUPPORTED",
-             "\"%s\" of %s is not rendered yet: remove it, if what it does "
-             "can be done without", f->name, where);
-        return -1;
+        node->refusal = xprintf("\"%s\" of %s is not rendered yet: %s",
+                                f->name, where, f->words ? f->words
+                                : "remove it, if what it does can be done "
+                                  "without");
+        break;
 
     case F_NEVER:
-        diag(DIAG_ERROR, &node->key->pos, "UNSUPPORTED",
-             "\"%s\" of %s cannot be enforced here", f->name, where);
-        return -1;
+        node->refusal = xprintf("\"%s\" of %s cannot be enforced here",
+                                f->name, where);
+        break;
 
     case F_NONE:
         diag(DIAG_NOTE, &node->key->pos, "NOEFFECT",
@@ -756,6 +1028,10 @@ schema_type(node_t *node, const field_t *f)
             if (node->kind != NODE_SCALAR) {
                 return schema_wrong(node, "a value");
             }
+
+            if (f->type == F_PORTS && schema_number(node, 1, 65535) != 0) {
+                return -1;
+            }
         }
 
         return 0;
@@ -795,7 +1071,8 @@ schema_list(node_t *node, const field_t *f)
     }
 
     if (f->required && node->child == NULL) {
-        diag(DIAG_ERROR, &node->pos, "MISSING", "\"%s\" is empty", f->name);
+        diag(DIAG_ERROR, &node->pos, "MISSING",
+             "\"%s\" is empty: remove it, or say what it is for", f->name);
         return -1;
     }
 
@@ -835,14 +1112,10 @@ schema_scalar(node_t *node, const field_t *f)
     switch (f->type) {
 
     case F_INT:
-        errno = 0;
-        (void) strtol(s, &end, 10);
+        return schema_number(node, 0, 2147483647);
 
-        if (!node->plain || errno || *end || end == s) {
-            return schema_wrong(node, "a number");
-        }
-
-        return 0;
+    case F_PORT:
+        return schema_number(node, 1, 65535);
 
     case F_BOOL:
         if (!node->plain || (strcmp(s, "true") && strcmp(s, "false"))) {
@@ -882,6 +1155,35 @@ schema_scalar(node_t *node, const field_t *f)
 
         return 0;
     }
+}
+
+
+/* decimal, and nothing that another reader of YAML takes for octal */
+
+static int
+schema_number(node_t *node, long min, long max)
+{
+    long         n;
+    const char  *s;
+
+    s = node->text;
+
+    if (!node->plain || *s == '\0' || strspn(s, "0123456789") != strlen(s)
+        || (*s == '0' && s[1]))
+    {
+        return schema_wrong(node, "a number");
+    }
+
+    errno = 0;
+    n = strtol(s, NULL, 10);
+
+    if (errno || n < min || n > max) {
+        diag(DIAG_ERROR, &node->pos, "VALUE",
+             "\"%s\" has to be from %ld to %ld", node->key->text, min, max);
+        return -1;
+    }
+
+    return 0;
 }
 
 
@@ -935,6 +1237,15 @@ schema_word(node_t *node, const char *words)
         word[len] = '\0';
 
         if (strcmp(word, node->text) == 0) {
+            return 0;
+        }
+
+        /* Istio takes protocols in any case, and nothing else */
+
+        if (strcmp(node->key->text, "protocol") == 0
+            && strcasecmp(word, node->text) == 0)
+        {
+            strcpy(node->text, word);
             return 0;
         }
 

@@ -17,6 +17,7 @@
 
 #define YAML_MAX_DEPTH   64
 #define YAML_MAX_NODES   2000000
+#define YAML_MAX_KEYS    1024            /* of one mapping */
 #define YAML_MAX_BYTES   (64 * 1024 * 1024)
 
 
@@ -306,6 +307,7 @@ yaml_open(yaml_state_t *y, yaml_event_t *event, node_kind_e kind,
 static int
 yaml_add(yaml_state_t *y, node_t *node)
 {
+    size_t   keys;
     node_t  *parent, *key, *n;
 
     parent = y->stack[y->depth - 1];
@@ -325,13 +327,19 @@ yaml_add(yaml_state_t *y, node_t *node)
             return -1;
         }
 
-        for (n = parent->child; n; n = n->next) {
+        for (n = parent->child, keys = 1; n; n = n->next, keys++) {
             if (strcmp(n->key->text, node->text) == 0) {
                 diag(DIAG_ERROR, &node->pos, "DUPLICATE",
                      "duplicate key \"%s\", previously in line %zu",
                      node->text, n->key->pos.line);
                 return -1;
             }
+        }
+
+        if (keys > YAML_MAX_KEYS) {
+            diag(DIAG_ERROR, &node->pos, "LIMIT",
+                 "a mapping with more than %d keys", YAML_MAX_KEYS);
+            return -1;
         }
 
         y->key[y->depth - 1] = node;

@@ -1,0 +1,106 @@
+#!/usr/bin/perl
+
+# (C) 2026 Egress Gateway authors
+
+# Tests for egressctl convert: where the output goes, what reaches the
+# terminal, options that nothing comes of, limits.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use Test::Nginx qw/ :DEFAULT egressctl /;
+
+###############################################################################
+
+my $t = Test::Nginx->new()->plan(26);
+my $d = $t->testdir();
+my $ctl = egressctl();
+my $in = 'convert/23-list.yaml';
+
+###############################################################################
+
+my ($status, $out, $err) = ctl("-f $in");
+my $conf = $out;
+
+is($status, 0, 'converted');
+
+# -o
+
+is(join(' ', (ctl("-f $in -o -"))[0, 1]), "0 $conf", 'to standard output');
+ok(!-e '-', 'not to a file of that name');
+
+symlink('/dev/null', "$d/device");
+is((ctl("-f $in -o $d/device"))[0], 0, 'to a device');
+ok(-l "$d/device" && -c "$d/device", 'which is still one');
+
+is((ctl("-f $in -o $d"))[0], 1, 'a folder is refused');
+
+$t->write_file('out.conf', 'old');
+chmod(0600, "$d/out.conf");
+is((ctl("-f $in -o $d/out.conf"))[0], 0, 'replaced');
+is(sprintf('%o', (stat("$d/out.conf"))[2] & 07777), '600', 'with its mode');
+is($t->read_file('out.conf'), $conf, 'with the new text');
+
+# what a manifest says doesn't reach the terminal as a control sequence
+
+foreach my $text ("\\e[2J", "\\x9b2J", "\\r\\nforged:1:1: error", "\\x07") {
+	$t->write_file('m.yaml', "apiVersion: networking.istio.io/v1\n"
+		. "kind: \"Gateway$text\"\nmetadata: {name: a}\n");
+
+	($status, $out, $err) = ctl("-f $d/m.yaml");
+
+	$err =~ s/^    kind: .*\n//m;
+	is($status, 1, "$text refused");
+	unlike($err, qr/[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|^forged/m,
+		"$text not printed");
+}
+
+# options
+
+(undef, undef, $err) = ctl("-f $in --listen 443=127.0.0.1:8443"
+	. " --endpoint a.example.com:443=127.0.0.1:1");
+like($err, qr/warning: --listen 443=127.0.0.1:8443: no Gateway/, 'listen');
+like($err, qr/warning: --endpoint a.example.com:443=.*: nothing/, 'endpoint');
+
+(undef, $out) = ctl('-f convert/26-tcp-hosts.yaml'
+	. ' --resolver "127.0.0.1 ipv6=off"'
+	. ' --endpoint "DB.example.com=[::1]:99"');
+like($out, qr/^    resolver         127.0.0.1 ipv6=off;$/m, 'resolver');
+like($out, qr/^        endpoint    ::1 port=99;$/m, 'IPv6 endpoint');
+
+is(join(' ', map { (ctl("-f $in --nginx-version $_"))[0] }
+	qw/ 1.22.1 1.31.0 1.20.0 1.22 x /), '0 0 2 2 2', 'nginx version');
+
+# a mapping too large to look for duplicates in
+
+$t->write_file('m.yaml', join("\n", map { "k$_: v" } 1 .. 1025) . "\n");
+($status, undef, $err) = ctl("-f $d/m.yaml");
+is($status, 1, 'many keys');
+like($err, qr/^\S+:1025:1: error: a mapping with more than 1024 keys/m,
+	'many keys, said');
+
+(undef, undef, $err) = ctl("--strict -f $in --listen 443=127.0.0.1:8443");
+like($err, qr/^egressctl: refused because of 1 warning \(--strict\)$/m,
+	'strict');
+
+is((ctl('-f ../conf/istio --resolver 127.0.0.1 --strict'))[0], 0,
+	'the example has no warnings');
+
+###############################################################################
+
+sub ctl {
+	my ($args) = @_;
+
+	my $out = `$ctl convert $args 2>$d/err`;
+
+	return ($? >> 8, $out, $t->read_file('err'));
+}
+
+###############################################################################
