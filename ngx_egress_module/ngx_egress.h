@@ -304,8 +304,11 @@ ngx_egress_peer_t *ngx_egress_next_peer(ngx_egress_flow_t *flow);
 ngx_uint_t ngx_egress_originates(ngx_egress_flow_t *flow);
 ngx_msec_t ngx_egress_connect_timeout(ngx_egress_flow_t *flow);
 
-/* does the server of the chosen service speak first, as MySQL's does? */
-ngx_uint_t ngx_egress_speaks_first(ngx_str_t *choice);
+/*
+ * Does the server of the chosen service speak first, as MySQL's does?  port
+ * is the one asked for, 0 if it isn't known.
+ */
+ngx_uint_t ngx_egress_speaks_first(ngx_str_t *choice, in_port_t port);
 
 /* which variable ngx_egress_flow_value() is asked for */
 

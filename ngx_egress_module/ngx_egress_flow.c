@@ -13,6 +13,8 @@
 static void ngx_egress_flow_reset(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_choose(ngx_egress_conf_t *ecf,
     ngx_egress_flow_t *flow, ngx_str_t *choice);
+static ngx_egress_port_t *ngx_egress_choose_port(ngx_str_t *choice,
+    in_port_t asked, ngx_egress_service_t **svc);
 static ngx_int_t ngx_egress_lookup(ngx_egress_conf_t *ecf,
     ngx_egress_flow_t *flow);
 static ngx_uint_t ngx_egress_disagreement(ngx_egress_flow_t *flow);
@@ -203,9 +205,7 @@ static ngx_int_t
 ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
     ngx_str_t *choice)
 {
-    u_char                *p, *last;
-    ngx_int_t              n;
-    ngx_str_t              name, *hosts;
+    ngx_str_t             *hosts;
     ngx_egress_port_t     *port;
     ngx_egress_service_t  *svc;
 
@@ -213,39 +213,12 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
         return ngx_egress_lookup(ecf, flow);
     }
 
-    name = *choice;
-    last = name.data + name.len;
-    n = 0;
-
-    p = ngx_strlchr(name.data, last, ':');
-
-    if (p) {
-        name.len = p - name.data;
-        n = ngx_atoi(p + 1, last - p - 1);
-    }
-
-    svc = ngx_egress_find_name((ngx_cycle_t *) ngx_cycle, &name);
-
-    if (svc == NULL) {
-        ngx_log_error(NGX_LOG_ERR, flow->log, 0,
-                      "egress service \"%V\" not found", choice);
-        return NGX_DECLINED;
-    }
-
-    if (p) {
-        port = (n < 1 || n > 65535) ? NULL : ngx_egress_service_port(svc, n);
-
-    } else {
-        port = ngx_egress_service_port(svc, flow->port);
-
-        if (port == NULL) {
-            port = svc->ports->elts;
-        }
-    }
+    port = ngx_egress_choose_port(choice, flow->port, &svc);
 
     if (port == NULL) {
         ngx_log_error(NGX_LOG_ERR, flow->log, 0,
-                      "egress service has no port in \"%V\"", choice);
+                      "egress service or its port not found in \"%V\"",
+                      choice);
         return NGX_DECLINED;
     }
 
@@ -270,6 +243,44 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
     flow->target = port->target;
 
     return NGX_OK;
+}
+
+
+/* "name" with the port asked for, or else its first one; or "name:port" */
+
+static ngx_egress_port_t *
+ngx_egress_choose_port(ngx_str_t *choice, in_port_t asked,
+    ngx_egress_service_t **svc)
+{
+    u_char             *p, *last;
+    ngx_int_t           n;
+    ngx_str_t           name;
+    ngx_egress_port_t  *port;
+
+    name = *choice;
+    last = name.data + name.len;
+
+    p = ngx_strlchr(name.data, last, ':');
+
+    if (p) {
+        name.len = p - name.data;
+    }
+
+    *svc = ngx_egress_find_name((ngx_cycle_t *) ngx_cycle, &name);
+
+    if (*svc == NULL) {
+        return NULL;
+    }
+
+    if (p) {
+        n = ngx_atoi(p + 1, last - p - 1);
+
+        return (n < 1 || n > 65535) ? NULL : ngx_egress_service_port(*svc, n);
+    }
+
+    port = ngx_egress_service_port(*svc, asked);
+
+    return port ? port : (*svc)->ports->elts;
 }
 
 
@@ -348,30 +359,14 @@ ngx_egress_disagreement(ngx_egress_flow_t *flow)
 
 
 ngx_uint_t
-ngx_egress_speaks_first(ngx_str_t *choice)
+ngx_egress_speaks_first(ngx_str_t *choice, in_port_t port)
 {
-    u_char                *p;
-    ngx_str_t              name;
-    ngx_egress_port_t     *port;
+    ngx_egress_port_t     *p;
     ngx_egress_service_t  *svc;
 
-    name = *choice;
+    p = ngx_egress_choose_port(choice, port, &svc);
 
-    p = ngx_strlchr(name.data, name.data + name.len, ':');
-
-    if (p) {
-        name.len = p - name.data;
-    }
-
-    svc = ngx_egress_find_name((ngx_cycle_t *) ngx_cycle, &name);
-
-    if (svc == NULL) {
-        return 0;
-    }
-
-    port = svc->ports->elts;
-
-    return port->protocol == NGX_EGRESS_PROTO_MYSQL;
+    return p && p->protocol == NGX_EGRESS_PROTO_MYSQL;
 }
 
 

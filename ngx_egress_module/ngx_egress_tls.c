@@ -260,8 +260,7 @@ ngx_egress_tls_load_crl(ngx_cycle_t *cycle, ngx_egress_tls_t *tls,
 
     if (lookup == NULL
         || ngx_conf_full_name(cycle, file, 1) != NGX_OK
-        || X509_LOOKUP_load_file(lookup, (char *) file->data,
-                                 X509_FILETYPE_PEM)
+        || X509_load_crl_file(lookup, (char *) file->data, X509_FILETYPE_PEM)
            == 0)
     {
         return "cannot load CRL";

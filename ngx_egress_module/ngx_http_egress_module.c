@@ -20,12 +20,27 @@ typedef struct {
 
     u_char                        *file;      /* of "egress on" */
     ngx_uint_t                     line;
+
+    ngx_uint_t                     passes;    /* "..._pass" directives */
+    ngx_module_t                  *passer;    /* of the last one */
 } ngx_http_egress_loc_conf_t;
 
 
 typedef struct {
     ngx_flag_t                     balance;   /* of an upstream */
 } ngx_http_egress_srv_conf_t;
+
+
+/* a directive that makes a location dial; cmd is NULL if it isn't wrapped */
+
+typedef struct {
+    const char                    *module;
+    const char                    *name;
+    ngx_module_t                  *passer;
+    ngx_command_t                 *cmd;
+    char                        *(*set)(ngx_conf_t *cf, ngx_command_t *cmd,
+                                        void *conf);
+} ngx_http_egress_pass_t;
 
 
 /* a location to look at when the whole configuration is known */
@@ -86,6 +101,10 @@ static void ngx_http_egress_save_session(ngx_peer_connection_t *pc,
 static ngx_int_t ngx_http_egress_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_egress_add_variables(ngx_conf_t *cf);
+static ngx_int_t ngx_http_egress_wrap_passes(ngx_conf_t *cf);
+static void ngx_http_egress_unwrap_passes(void *data);
+static char *ngx_http_egress_pass(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static void *ngx_http_egress_create_srv_conf(ngx_conf_t *cf);
 static void *ngx_http_egress_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -225,17 +244,18 @@ static ngx_http_variable_t  ngx_http_egress_vars[] = {
 
 /*
  * Modules whose location configuration begins with ngx_http_upstream_conf_t:
- * whatever can dial in a location.
+ * whatever can dial in a location.  The last three members are set while an
+ * http { } block is read.
  */
 
-static const char  *ngx_http_egress_diallers[] = {
-    "ngx_http_proxy_module",
-    "ngx_http_grpc_module",
-    "ngx_http_fastcgi_module",
-    "ngx_http_uwsgi_module",
-    "ngx_http_scgi_module",
-    "ngx_http_memcached_module",
-    NULL
+static ngx_http_egress_pass_t  ngx_http_egress_passes[] = {
+    { "ngx_http_proxy_module", "proxy_pass", NULL, NULL, NULL },
+    { "ngx_http_grpc_module", "grpc_pass", NULL, NULL, NULL },
+    { "ngx_http_fastcgi_module", "fastcgi_pass", NULL, NULL, NULL },
+    { "ngx_http_uwsgi_module", "uwsgi_pass", NULL, NULL, NULL },
+    { "ngx_http_scgi_module", "scgi_pass", NULL, NULL, NULL },
+    { "ngx_http_memcached_module", "memcached_pass", NULL, NULL, NULL },
+    { NULL, NULL, NULL, NULL, NULL }
 };
 
 
@@ -822,6 +842,12 @@ ngx_http_egress_get_peer(ngx_peer_connection_t *pc, void *data)
 
     peer = ngx_egress_next_peer(&ctx->flow);
 
+    /* the failure of an earlier attempt is not this one's */
+
+    if (peer) {
+        ctx->failure = 0;
+    }
+
     if (peer == NULL) {
         return NGX_BUSY;
     }
@@ -926,7 +952,94 @@ ngx_http_egress_add_variables(ngx_conf_t *cf)
         var->data = v->data;
     }
 
+    return ngx_http_egress_wrap_passes(cf);
+}
+
+
+/*
+ * Which module will handle a location is known to nobody but the directive
+ * that says so: it is asked while the http { } block is read.
+ */
+
+static ngx_int_t
+ngx_http_egress_wrap_passes(ngx_conf_t *cf)
+{
+    ngx_uint_t               i;
+    ngx_command_t           *cmd;
+    ngx_pool_cleanup_t      *cln;
+    ngx_http_egress_pass_t  *pass;
+
+    /* undone if the block turns out to be wrong and the cycle is dropped */
+
+    cln = ngx_pool_cleanup_add(cf->cycle->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_egress_unwrap_passes;
+
+    for (i = 0; cf->cycle->modules[i]; i++) {
+
+        for (pass = ngx_http_egress_passes; pass->name; pass++) {
+
+            if (ngx_strcmp(cf->cycle->modules[i]->name, pass->module) != 0) {
+                continue;
+            }
+
+            for (cmd = cf->cycle->modules[i]->commands;
+                 cmd->name.len && ngx_strcmp(cmd->name.data, pass->name) != 0;
+                 cmd++)
+            {
+                /* void */
+            }
+
+            if (cmd->name.len == 0) {
+                return NGX_ERROR;
+            }
+
+            pass->passer = cf->cycle->modules[i];
+            pass->cmd = cmd;
+            pass->set = cmd->set;
+            cmd->set = ngx_http_egress_pass;
+        }
+    }
+
     return NGX_OK;
+}
+
+
+static void
+ngx_http_egress_unwrap_passes(void *data)
+{
+    ngx_http_egress_pass_t  *pass;
+
+    for (pass = ngx_http_egress_passes; pass->name; pass++) {
+        if (pass->cmd) {
+            pass->cmd->set = pass->set;
+            pass->cmd = NULL;
+        }
+    }
+}
+
+
+static char *
+ngx_http_egress_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_egress_pass_t      *pass;
+    ngx_http_egress_loc_conf_t  *elcf;
+
+    elcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_egress_module);
+
+    for (pass = ngx_http_egress_passes; pass->name; pass++) {
+        if (pass->cmd == cmd) {
+            elcf->passes++;
+            elcf->passer = pass->passer;
+
+            return pass->set(cf, cmd, conf);
+        }
+    }
+
+    return NGX_CONF_ERROR;
 }
 
 
@@ -1017,23 +1130,21 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
     ngx_http_egress_place_t *place = data;
 
     ngx_int_t                  rc;
-    ngx_uint_t                 i, n, ours;
+    ngx_uint_t                 i, ours;
+    ngx_http_egress_pass_t    *pass;
     ngx_http_upstream_conf_t  *conf;
 
     ours = 0;
 
     for (i = 0; cycle->modules[i]; i++) {
 
-        for (n = 0; ngx_http_egress_diallers[n]; n++) {
-            if (ngx_strcmp(cycle->modules[i]->name,
-                           ngx_http_egress_diallers[n])
-                == 0)
-            {
+        for (pass = ngx_http_egress_passes; pass->name; pass++) {
+            if (ngx_strcmp(cycle->modules[i]->name, pass->module) == 0) {
                 break;
             }
         }
 
-        if (ngx_http_egress_diallers[n] == NULL) {
+        if (pass->name == NULL) {
             continue;
         }
 
@@ -1045,18 +1156,29 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
             return NGX_ERROR;
         }
 
-        ours += (rc == NGX_OK);
+        /*
+         * What another module was told, or what a condition inherits, does
+         * not vouch for the module that will handle the request.
+         */
+
+        if (place->elcf->passer == NULL
+            || place->elcf->passer == cycle->modules[i])
+        {
+            ours += (rc == NGX_OK);
+        }
     }
 
-    if (place->clcf->handler == NULL || ours) {
+    if (place->elcf->passes <= 1
+        && (place->clcf->handler == NULL || ours))
+    {
         return NGX_OK;
     }
 
     ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                   "location \"%V\" under \"egress on\" in %s:%ui must have "
-                  "\"proxy_pass\" to an upstream with \"egress_balance\", "
-                  "or \"egress off\"", &place->clcf->name,
-                  place->elcf->file, place->elcf->line);
+                  "one \"proxy_pass\" to an upstream with "
+                  "\"egress_balance\", or \"egress off\"",
+                  &place->clcf->name, place->elcf->file, place->elcf->line);
 
     return NGX_ERROR;
 }
@@ -1193,6 +1315,8 @@ ngx_http_egress_init(ngx_conf_t *cf)
 {
     ngx_http_handler_pt        *h;
     ngx_http_core_main_conf_t  *cmcf;
+
+    ngx_http_egress_unwrap_passes(NULL);
 
     if (ngx_http_egress_check_upstreams(cf) != NGX_OK) {
         return NGX_ERROR;

@@ -486,7 +486,7 @@ ngx_stream_egress_preread_handler(ngx_stream_session_t *s)
 
     if (mode == NGX_STREAM_EGRESS_PREREAD_ON && escf->service
         && escf->service->lengths == NULL
-        && ngx_egress_speaks_first(&escf->service->value))
+        && ngx_egress_speaks_first(&escf->service->value, escf->port))
     {
         mode = NGX_STREAM_EGRESS_PREREAD_OFF;
     }

@@ -143,6 +143,17 @@ my @http = (
 	[ "$ups server { egress on; location / { if (\$arg_a) "
 		. "{ proxy_pass http://other; } } }",
 		'is not an upstream with "egress_balance"' ],
+	[ "$ups server { egress on; location / { fastcgi_pass egress; "
+		. "proxy_pass http://\$arg_a; } }",
+		'must have one "proxy_pass"' ],
+	[ "$ups server { egress on; location / { proxy_pass http://egress; "
+		. "fastcgi_pass \$arg_a; } }", 'must have one "proxy_pass"' ],
+	[ "$ups server { egress on; location / { proxy_pass http://egress; "
+		. "if (\$arg_a) { fastcgi_pass \$arg_a; } } }",
+		'must have one "proxy_pass"' ],
+	[ "$ups server { egress on; location / { proxy_pass http://egress; "
+		. "limit_except GET { proxy_pass http://\$arg_a; } } }",
+		'must have one "proxy_pass"' ],
 	[ "$ups proxy_cache_path %%TESTDIR%%/c keys_zone=c:1m; server "
 		. "{ egress on; location / { proxy_cache c; "
 		. "proxy_pass http://egress; } }", 'cache and store in location "/"' ],
