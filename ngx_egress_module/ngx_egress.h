@@ -143,8 +143,17 @@ struct ngx_egress_flow_s {
     in_port_t                 port;        /* the declared port, host order */
     ngx_str_t                 sni;
     ngx_str_t                 alpn;
+    struct sockaddr          *original;    /* destination of a connection
+                                              that tells no name; or NULL */
+    socklen_t                 original_len;
     unsigned                  tls:1;       /* client's bytes are TLS */
     unsigned                  ech:1;
+
+    /* the value of a variable: NGX_OK, or NGX_DECLINED: there is none */
+
+    ngx_int_t               (*variable)(ngx_egress_flow_t *flow,
+                                        ngx_str_t *name, ngx_uint_t hash,
+                                        ngx_str_t *value);
 
     /* steps charge a flow once, however often it is decided */
 

@@ -33,8 +33,34 @@
 #define NGX_EGRESS_ECH_DENY       1
 #define NGX_EGRESS_ECH_ALLOW      2
 
-/* endpoints that one flow may try */
+/* connects of a flow whose service has no "retry" */
 #define NGX_EGRESS_TRIES          3
+
+/* addresses of a name asked for that one flow may try */
+#define NGX_EGRESS_ADDRS          8
+
+/* addresses of one answer that are kept */
+#define NGX_EGRESS_ADDRS_MAX      4096
+
+#define NGX_EGRESS_ROUND_ROBIN    1
+#define NGX_EGRESS_LEAST_REQUEST  2
+#define NGX_EGRESS_RANDOM         3
+#define NGX_EGRESS_HASH           4
+
+/* localities that match the gateway's less and less, then the backups */
+#define NGX_EGRESS_LEVELS         5
+#define NGX_EGRESS_LEVEL_BACKUP   4
+
+#define NGX_EGRESS_UNLIMITED      -1       /* no limit was set */
+
+/* what is retried, beyond a connection that was never made */
+
+#define NGX_EGRESS_RETRY_CONNECT    0x0001
+#define NGX_EGRESS_RETRY_UNSENT     0x0002 /* reset before the request */
+#define NGX_EGRESS_RETRY_RESET      0x0004
+#define NGX_EGRESS_RETRY_5XX        0x0008
+#define NGX_EGRESS_RETRY_GATEWAY    0x0010
+#define NGX_EGRESS_RETRY_LIMITED    0x0020 /* 429, "x-envoy-ratelimited" */
 
 /* RFC 1035 */
 #define NGX_EGRESS_HOST_MAX       253
@@ -55,13 +81,80 @@ typedef struct {
 } ngx_egress_port_t;
 
 
+typedef struct ngx_egress_share_s     ngx_egress_share_t;  /* in the zone */
+typedef struct ngx_egress_name_s      ngx_egress_name_t;   /* in the zone */
+typedef struct ngx_egress_local_s     ngx_egress_local_t;  /* of a process */
+
+
 typedef struct {
     ngx_str_t                 address;     /* name, if it has to be resolved */
     struct sockaddr          *sockaddr;    /* or NULL */
     socklen_t                 socklen;
     in_port_t                 port;        /* 0: the service's target */
+    ngx_uint_t                weight;
+    ngx_uint_t                level;       /* 0 is asked first; set when
+                                              all is known */
+    ngx_str_t                 locality;
+    ngx_flag_t                backup;
     ngx_array_t              *labels;      /* ngx_str_t "key=value"; or NULL */
+    ngx_egress_name_t        *name;        /* if it has to be resolved */
 } ngx_egress_endpoint_t;
+
+
+/* "subset name key=value ...", or all endpoints */
+
+typedef struct {
+    ngx_str_t                 name;
+    ngx_array_t              *labels;      /* ngx_str_t */
+} ngx_egress_subset_t;
+
+
+/*
+ * What may be chosen from: the endpoints of a subset, or the addresses of one
+ * of the hosts.
+ */
+
+typedef struct {
+    ngx_egress_subset_t      *subset;      /* NULL: all */
+    ngx_str_t                *host;        /* NULL: endpoints are written */
+    ngx_egress_name_t        *name;        /* of the host */
+} ngx_egress_variant_t;
+
+
+/* a piece of "hash key": text, or a variable's name and its hash */
+
+typedef struct {
+    ngx_str_t                 text;
+    ngx_uint_t                hash;
+    unsigned                  variable:1;
+} ngx_egress_key_part_t;
+
+
+typedef struct {
+    ngx_uint_t                consecutive_5xx;       /* 0: off */
+    ngx_uint_t                consecutive_gateway;   /* 0: off */
+    ngx_uint_t                consecutive_local;     /* 0: counts as a 5xx */
+    ngx_uint_t                max_ejected;           /* percent */
+    ngx_uint_t                min_health;            /* percent */
+    ngx_msec_t                interval;
+    ngx_msec_t                ejection;
+} ngx_egress_outlier_t;
+
+
+typedef struct {
+    ngx_uint_t                attempts;    /* after the first one */
+    ngx_msec_t                per_try_timeout;       /* 0: none */
+    ngx_uint_t                on;          /* NGX_EGRESS_RETRY_... */
+    ngx_array_t              *statuses;    /* ngx_uint_t; or NULL */
+} ngx_egress_retry_t;
+
+
+typedef struct {
+    ngx_flag_t                enable;
+    ngx_uint_t                time;        /* seconds; 0: the system's */
+    ngx_uint_t                interval;    /* seconds; 0: the system's */
+    ngx_uint_t                probes;      /* 0: the system's */
+} ngx_egress_tcp_keepalive_t;
 
 
 /* a TLS context, shared by all services with the same settings */
@@ -105,6 +198,34 @@ struct ngx_egress_service_s {
     ngx_flag_t                guard;
     ngx_egress_guard_t       *exempt;      /* guard allow=; or NULL */
     ngx_msec_t                connect_timeout;
+    ngx_msec_t                idle_timeout;          /* 0: none */
+    ngx_egress_tcp_keepalive_t  *tcp_keepalive;      /* or NULL */
+
+    ngx_array_t              *cidrs;       /* ngx_cidr_t; or NULL */
+    ngx_array_t              *subsets;     /* ngx_egress_subset_t; or NULL */
+
+    ngx_uint_t                balance;
+    ngx_array_t              *hash_key;    /* ngx_egress_key_part_t */
+    ngx_egress_outlier_t     *outlier;     /* or NULL */
+    ngx_egress_retry_t       *retry;       /* or NULL */
+
+    /* NGX_EGRESS_UNLIMITED, or a number */
+
+    ngx_int_t                 max_connections;
+    ngx_int_t                 max_pending;
+    ngx_int_t                 max_requests;
+    ngx_int_t                 max_retries;
+    ngx_int_t                 requests_per_connection;
+    ngx_msec_t                pending_timeout;
+
+    ngx_int_t                 keepalive;   /* idle connections per worker */
+    ngx_msec_t                keepalive_timeout;
+
+    ngx_egress_share_t       *share;
+    ngx_egress_variant_t     *variants;    /* all endpoints first, then the
+                                              subsets; or one per host */
+    ngx_uint_t                nvariants;
+    ngx_egress_local_t       *local;       /* made on first use */
 
     ngx_uint_t                tls_mode;
     ngx_egress_tls_t         *tls;         /* NULL if no tls_ directive */
@@ -133,6 +254,15 @@ typedef struct {
     ngx_uint_t                mask;
     ngx_uint_t                wildcards;   /* are there any */
 } ngx_egress_index_t;
+
+
+/* "address cidr": one table lookup for each prefix length that is in use */
+
+typedef struct {
+    ngx_egress_index_t        index;
+    uint64_t                  lengths4;    /* bits 0..32 */
+    uint64_t                  lengths6[3]; /* bits 0..128 */
+} ngx_egress_cidrs_t;
 
 
 typedef struct {
@@ -175,11 +305,15 @@ struct ngx_egress_conf_s {
     ngx_str_t                 gateway;
     ngx_str_t                 gateway_namespace;
     ngx_str_t                 gateway_account;
+    ngx_str_t                 gateway_locality;
 
     ngx_uint_t                outbound_policy;
     ngx_array_t              *trust_domains;
     ngx_resolver_t           *resolver;
     ngx_msec_t                resolver_timeout;
+    ngx_msec_t                dns_min;
+    ngx_msec_t                dns_max;
+    ngx_msec_t                dns_stale;
     ngx_flag_t                strict;
 
     ngx_array_t              *allow;       /* ngx_cidr_t; or NULL */
@@ -190,6 +324,8 @@ struct ngx_egress_conf_s {
     ngx_array_t               services;    /* ngx_egress_service_t * */
     ngx_egress_index_t        index;       /* by host and port */
     ngx_egress_index_t        names;       /* by name of the service */
+    ngx_egress_cidrs_t        cidrs;       /* by address */
+    ngx_uint_t                gen;         /* of this configuration */
     ngx_egress_service_t      any;         /* what allow_any lets pass */
     ngx_rbtree_t              tls;         /* ngx_egress_tls_ctx_t */
     ngx_rbtree_node_t         tls_sentinel;
