@@ -345,9 +345,6 @@ typedef struct {
 
 /* ngx_egress_registry.c */
 
-/* the handler of "service name {" */
-char *ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-
 /*
  * Completes the services when the whole configuration is known and builds
  * the index; errors are logged with the position of the service.
@@ -368,6 +365,12 @@ ngx_egress_port_t *ngx_egress_service_port(ngx_egress_service_t *svc,
  * 63 bytes each, 253 in all; "*." before it if wildcard is set.
  */
 ngx_uint_t ngx_egress_valid_host(ngx_str_t *host, ngx_uint_t wildcard);
+
+
+/* ngx_egress_service.c */
+
+/* the handler of "service name {" */
+char *ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 
 /* ngx_egress_guard.c */

@@ -1,0 +1,937 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_egress_core.h>
+
+
+static ngx_egress_service_t *ngx_egress_create_service(ngx_pool_t *pool);
+static ngx_egress_tls_t *ngx_egress_service_get_tls(ngx_conf_t *cf,
+    ngx_egress_service_t *svc);
+static char *ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_egress_port(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_egress_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_endpoint_address(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_egress_endpoint_t *ep);
+static char *ngx_egress_endpoint_param(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_egress_endpoint_t *ep);
+static char *ngx_egress_service_enum(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_guard(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_egress_tls_str(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_tls_name(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_tls_san(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_tls_verify(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_tls_protocols(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_tls_alpn(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_conf_enum_t  ngx_egress_resolutions[] = {
+    { ngx_string("static"), NGX_EGRESS_STATIC },
+    { ngx_string("dns"), NGX_EGRESS_DNS },
+    { ngx_string("none"), NGX_EGRESS_DYNAMIC },
+    { ngx_string("dynamic"), NGX_EGRESS_DYNAMIC },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_egress_locations[] = {
+    { ngx_string("external"), NGX_EGRESS_EXTERNAL },
+    { ngx_string("internal"), NGX_EGRESS_INTERNAL },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_egress_ech_modes[] = {
+    { ngx_string("deny"), NGX_EGRESS_ECH_DENY },
+    { ngx_string("allow"), NGX_EGRESS_ECH_ALLOW },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_egress_tls_modes[] = {
+    { ngx_string("off"), NGX_EGRESS_TLS_OFF },
+    { ngx_string("simple"), NGX_EGRESS_TLS_SIMPLE },
+    { ngx_string("mutual"), NGX_EGRESS_TLS_MUTUAL },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_bitmask_t  ngx_egress_tls_versions[] = {
+    { ngx_string("TLSv1"), NGX_SSL_TLSv1 },
+    { ngx_string("TLSv1.1"), NGX_SSL_TLSv1_1 },
+    { ngx_string("TLSv1.2"), NGX_SSL_TLSv1_2 },
+    { ngx_string("TLSv1.3"), NGX_SSL_TLSv1_3 },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_command_t  ngx_egress_registry_commands[] = {
+
+    { ngx_string("host"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_host,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("port"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE23,
+      ngx_egress_port,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("endpoint"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_endpoint,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("resolution"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_service_enum,
+      0,
+      offsetof(ngx_egress_service_t, resolution),
+      &ngx_egress_resolutions },
+
+    { ngx_string("location"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_service_enum,
+      0,
+      offsetof(ngx_egress_service_t, location),
+      &ngx_egress_locations },
+
+    { ngx_string("ech"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_service_enum,
+      0,
+      offsetof(ngx_egress_service_t, ech),
+      &ngx_egress_ech_modes },
+
+    { ngx_string("connect_timeout"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_egress_service_t, connect_timeout),
+      NULL },
+
+    { ngx_string("lookup"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      0,
+      offsetof(ngx_egress_service_t, lookup),
+      NULL },
+
+    { ngx_string("source"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      0,
+      offsetof(ngx_egress_service_t, source),
+      NULL },
+
+    { ngx_string("guard"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_guard,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("tls"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_service_enum,
+      0,
+      offsetof(ngx_egress_service_t, tls_mode),
+      &ngx_egress_tls_modes },
+
+    { ngx_string("tls_certificate"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_tls_str,
+      0,
+      offsetof(ngx_egress_tls_t, certificate),
+      NULL },
+
+    { ngx_string("tls_certificate_key"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_tls_str,
+      0,
+      offsetof(ngx_egress_tls_t, certificate_key),
+      NULL },
+
+    { ngx_string("tls_trusted_certificate"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_tls_str,
+      0,
+      offsetof(ngx_egress_tls_t, trusted),
+      NULL },
+
+    { ngx_string("tls_crl"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_tls_str,
+      0,
+      offsetof(ngx_egress_tls_t, crl),
+      NULL },
+
+    { ngx_string("tls_ciphers"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_tls_str,
+      0,
+      offsetof(ngx_egress_tls_t, ciphers),
+      NULL },
+
+    { ngx_string("tls_name"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_tls_name,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("tls_san"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_tls_san,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("tls_verify"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_FLAG,
+      ngx_egress_tls_verify,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("tls_protocols"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_tls_protocols,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("tls_alpn"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_tls_alpn,
+      0,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_egress_module_t  ngx_egress_registry_module_ctx = {
+    ngx_string("registry"),
+    NULL,                                  /* create configuration */
+    NULL                                   /* init configuration */
+};
+
+
+ngx_module_t  ngx_egress_registry_module = {
+    NGX_MODULE_V1,
+    &ngx_egress_registry_module_ctx,       /* module context */
+    ngx_egress_registry_commands,          /* module directives */
+    NGX_EGRESS_MODULE,                     /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_str_t  ngx_egress_protocols[] = {
+    ngx_string("unknown"),
+    ngx_string("http"),
+    ngx_string("http2"),
+    ngx_string("grpc"),
+    ngx_string("https"),
+    ngx_string("tls"),
+    ngx_string("tcp"),
+    ngx_string("mongo"),
+    ngx_string("mysql"),
+    ngx_string("postgres"),
+    ngx_string("redis"),
+    ngx_null_string
+};
+
+
+ngx_str_t *
+ngx_egress_protocol_name(ngx_uint_t protocol)
+{
+    return &ngx_egress_protocols[protocol];
+}
+
+
+char *
+ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_conf_t *ecf = conf;
+
+    char                   *rv;
+    ngx_str_t              *value;
+    ngx_conf_t              save;
+    ngx_egress_service_t   *svc, **p;
+
+    svc = ngx_egress_create_service(cf->pool);
+    if (svc == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0 || ngx_strlchr(value[1].data,
+                                         value[1].data + value[1].len, ':'))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid service name \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    svc->name = value[1];
+    svc->file = cf->conf_file->file.name.data;
+    svc->line = cf->conf_file->line;
+
+    p = ngx_array_push(&ecf->services);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *p = svc;
+
+    /*
+     * the directives of the block find the service in the registry module's
+     * slot, which is not used for anything else
+     */
+
+    ecf->conf[ngx_egress_registry_module.ctx_index] = svc;
+
+    save = *cf;
+
+    cf->cmd_type = NGX_EGRESS_SERVICE_CONF;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    ecf->conf[ngx_egress_registry_module.ctx_index] = NULL;
+
+    return rv;
+}
+
+
+static ngx_egress_service_t *
+ngx_egress_create_service(ngx_pool_t *pool)
+{
+    ngx_egress_service_t  *svc;
+
+    svc = ngx_pcalloc(pool, sizeof(ngx_egress_service_t));
+    if (svc == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     svc->source, broken = { 0, NULL }
+     *     svc->hosts, ports, endpoints, exempt, tls = NULL
+     */
+
+    svc->resolution = NGX_CONF_UNSET_UINT;
+    svc->location = NGX_CONF_UNSET_UINT;
+    svc->ech = NGX_CONF_UNSET_UINT;
+    svc->tls_mode = NGX_CONF_UNSET_UINT;
+    svc->lookup = NGX_CONF_UNSET;
+    svc->guard = NGX_CONF_UNSET;
+    svc->connect_timeout = NGX_CONF_UNSET_MSEC;
+
+    return svc;
+}
+
+
+static char *
+ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_service_t *svc = conf;
+
+    ngx_str_t   *value, *host;
+    ngx_uint_t   i;
+
+    if (svc->hosts == NULL) {
+        svc->hosts = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                      sizeof(ngx_str_t));
+        if (svc->hosts == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        ngx_strlow(value[i].data, value[i].data, value[i].len);
+
+        if (!ngx_egress_valid_host(&value[i], 1)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid host \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        host = ngx_array_push(svc->hosts);
+        if (host == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *host = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_port(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_service_t *svc = conf;
+
+    ngx_int_t           n;
+    ngx_str_t          *value;
+    ngx_uint_t          i;
+    ngx_egress_port_t  *port;
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n < 1 || n > 65535) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid port \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (svc->ports == NULL) {
+        svc->ports = ngx_array_create(cf->pool, 1, sizeof(ngx_egress_port_t));
+        if (svc->ports == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+    } else if (ngx_egress_service_port(svc, n)) {
+        return "is duplicate";
+    }
+
+    port = ngx_array_push(svc->ports);
+    if (port == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    port->port = n;
+    port->target = n;
+
+    for (i = NGX_EGRESS_PROTO_HTTP; ngx_egress_protocols[i].len; i++) {
+        if (ngx_egress_protocols[i].len == value[2].len
+            && ngx_strcmp(ngx_egress_protocols[i].data, value[2].data) == 0)
+        {
+            break;
+        }
+    }
+
+    if (ngx_egress_protocols[i].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid protocol \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    port->protocol = i;
+
+    if (cf->args->nelts == 3) {
+        return NGX_CONF_OK;
+    }
+
+    n = NGX_ERROR;
+
+    if (value[3].len > 7 && ngx_strncmp(value[3].data, "target=", 7) == 0) {
+        n = ngx_atoi(value[3].data + 7, value[3].len - 7);
+    }
+
+    if (n < 1 || n > 65535) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\"", &value[3]);
+        return NGX_CONF_ERROR;
+    }
+
+    port->target = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_endpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_service_t *svc = conf;
+
+    char                   *rv;
+    ngx_str_t              *value;
+    ngx_uint_t              i;
+    ngx_egress_endpoint_t  *ep;
+
+    if (svc->endpoints == NULL) {
+        svc->endpoints = ngx_array_create(cf->pool, 1,
+                                          sizeof(ngx_egress_endpoint_t));
+        if (svc->endpoints == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    ep = ngx_array_push(svc->endpoints);
+    if (ep == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(ep, sizeof(ngx_egress_endpoint_t));
+
+    value = cf->args->elts;
+
+    rv = ngx_egress_endpoint_address(cf, &value[1], ep);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        rv = ngx_egress_endpoint_param(cf, &value[i], ep);
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_endpoint_address(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_egress_endpoint_t *ep)
+{
+    ngx_url_t   u;
+    ngx_addr_t  addr;
+
+    ep->address = *value;
+
+    if (ngx_strncmp(value->data, "unix:", 5) == 0) {
+        ngx_memzero(&u, sizeof(ngx_url_t));
+        u.url = *value;
+        u.no_resolve = 1;
+
+        if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
+            goto invalid;
+        }
+
+        ep->sockaddr = u.addrs[0].sockaddr;
+        ep->socklen = u.addrs[0].socklen;
+
+        return NGX_CONF_OK;
+    }
+
+    switch (ngx_parse_addr(cf->pool, &addr, value->data, value->len)) {
+
+    case NGX_OK:
+        ep->sockaddr = addr.sockaddr;
+        ep->socklen = addr.socklen;
+        return NGX_CONF_OK;
+
+    case NGX_ERROR:
+        return NGX_CONF_ERROR;
+
+    default: /* NGX_DECLINED */
+        break;
+    }
+
+    ngx_strlow(value->data, value->data, value->len);
+
+    if (ngx_egress_valid_host(value, 0)) {
+        return NGX_CONF_OK;
+    }
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid address \"%V\"", value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_egress_endpoint_param(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_egress_endpoint_t *ep)
+{
+    u_char     *p;
+    ngx_int_t   n;
+    ngx_str_t  *label;
+
+    if (ngx_strncmp(value->data, "port=", 5) == 0) {
+
+        n = ngx_atoi(value->data + 5, value->len - 5);
+
+        if (n < 1 || n > 65535 || ep->port
+            || (ep->sockaddr && ep->sockaddr->sa_family == AF_UNIX))
+        {
+            goto invalid;
+        }
+
+        ep->port = n;
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(value->data, "label=", 6) == 0) {
+
+        p = ngx_strlchr(value->data + 6, value->data + value->len, '=');
+
+        if (p == NULL || p == value->data + 6) {
+            goto invalid;
+        }
+
+        if (ep->labels == NULL) {
+            ep->labels = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+            if (ep->labels == NULL) {
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        label = ngx_array_push(ep->labels);
+        if (label == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        label->data = value->data + 6;
+        label->len = value->len - 6;
+
+        return NGX_CONF_OK;
+    }
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\"", value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_egress_service_enum(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t        *value;
+    ngx_uint_t       *np, i;
+    ngx_conf_enum_t  *e;
+
+    np = (ngx_uint_t *) ((char *) conf + cmd->offset);
+
+    if (*np != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    e = cmd->post;
+
+    for (i = 0; e[i].name.len; i++) {
+        if (e[i].name.len == value[1].len
+            && ngx_strcmp(e[i].name.data, value[1].data) == 0)
+        {
+            *np = e[i].value;
+            return NGX_CONF_OK;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\"", &value[1]);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_egress_guard(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_service_t *svc = conf;
+
+    ngx_str_t   *value, range;
+    ngx_uint_t   i;
+    ngx_cidr_t   cidr;
+
+    if (svc->guard != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        svc->guard = 0;
+        return NGX_CONF_OK;
+    }
+
+    svc->guard = 1;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "on") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "allow=", 6) != 0) {
+            goto invalid;
+        }
+
+        range.data = value[i].data + 6;
+        range.len = value[i].len - 6;
+
+        if (ngx_ptocidr(&range, &cidr) == NGX_ERROR) {
+            goto invalid;
+        }
+
+        if (ngx_egress_guard_exempt(cf->pool, &svc->exempt, &cidr) != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\"", &value[i]);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static ngx_egress_tls_t *
+ngx_egress_service_get_tls(ngx_conf_t *cf, ngx_egress_service_t *svc)
+{
+    if (svc->tls == NULL) {
+        svc->tls = ngx_pcalloc(cf->pool, sizeof(ngx_egress_tls_t));
+        if (svc->tls == NULL) {
+            return NULL;
+        }
+
+        svc->tls->verify = NGX_CONF_UNSET;
+    }
+
+    return svc->tls;
+}
+
+
+static char *
+ngx_egress_tls_str(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t         *value, *field;
+    ngx_egress_tls_t  *tls;
+
+    tls = ngx_egress_service_get_tls(cf, conf);
+    if (tls == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    field = (ngx_str_t *) ((char *) tls + cmd->offset);
+
+    if (field->data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    *field = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_tls_name(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t         *value;
+    ngx_egress_tls_t  *tls;
+
+    tls = ngx_egress_service_get_tls(cf, conf);
+    if (tls == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (tls->name.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    ngx_strlow(value[1].data, value[1].data, value[1].len);
+
+    if (!ngx_egress_valid_host(&value[1], 0)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid host \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    tls->name = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_tls_san(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t         *value, *san;
+    ngx_uint_t         i;
+    ngx_addr_t         addr;
+    ngx_egress_tls_t  *tls;
+
+    tls = ngx_egress_service_get_tls(cf, conf);
+    if (tls == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (tls->san == NULL) {
+        tls->san = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                    sizeof(ngx_str_t));
+        if (tls->san == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        ngx_strlow(value[i].data, value[i].data, value[i].len);
+
+        if (!ngx_egress_valid_host(&value[i], 0)
+            && ngx_parse_addr(cf->pool, &addr, value[i].data, value[i].len)
+               != NGX_OK)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        san = ngx_array_push(tls->san);
+        if (san == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *san = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_tls_verify(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_command_t      slot;
+    ngx_egress_tls_t  *tls;
+
+    tls = ngx_egress_service_get_tls(cf, conf);
+    if (tls == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    slot = *cmd;
+    slot.offset = offsetof(ngx_egress_tls_t, verify);
+
+    return ngx_conf_set_flag_slot(cf, &slot, tls);
+}
+
+
+static char *
+ngx_egress_tls_protocols(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_command_t      slot;
+    ngx_egress_tls_t  *tls;
+
+    tls = ngx_egress_service_get_tls(cf, conf);
+    if (tls == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (tls->protocols) {
+        return "is duplicate";
+    }
+
+    slot = *cmd;
+    slot.offset = offsetof(ngx_egress_tls_t, protocols);
+    slot.post = ngx_egress_tls_versions;
+
+    return ngx_conf_set_bitmask_slot(cf, &slot, tls);
+}
+
+
+static char *
+ngx_egress_tls_alpn(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char            *p;
+    size_t             len;
+    ngx_str_t         *value;
+    ngx_uint_t         i;
+    ngx_egress_tls_t  *tls;
+
+    tls = ngx_egress_service_get_tls(cf, conf);
+    if (tls == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (tls->alpn.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    len = 0;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (value[i].len == 0 || value[i].len > 255) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        len += value[i].len + 1;
+    }
+
+    p = ngx_pnalloc(cf->pool, len);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    tls->alpn.data = p;
+    tls->alpn.len = len;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        *p++ = (u_char) value[i].len;
+        p = ngx_cpymem(p, value[i].data, value[i].len);
+    }
+
+    return NGX_CONF_OK;
+}
