@@ -53,6 +53,13 @@
 
 #define NGX_EGRESS_UNLIMITED      -1       /* no limit was set */
 
+/* what may follow the "=" of a parameter */
+
+#define NGX_EGRESS_PARAM_NUMBER   0
+#define NGX_EGRESS_PARAM_PERCENT  1        /* a number, "%" may follow */
+#define NGX_EGRESS_PARAM_SEC      2
+#define NGX_EGRESS_PARAM_MSEC     3
+
 /* what is retried, beyond a connection that was never made */
 
 #define NGX_EGRESS_RETRY_CONNECT    0x0001
@@ -341,6 +348,28 @@ struct ngx_egress_conf_s {
 typedef struct {
     void                    **conf;
 } ngx_egress_conf_ctx_t;
+
+
+/* a parameter "name=value" of a directive; a list ends with an empty name */
+
+typedef struct {
+    ngx_str_t                 name;        /* with its "=" */
+    ngx_uint_t                type;
+    ngx_uint_t                min;
+    ngx_uint_t                max;
+    size_t                    offset;      /* of an ngx_uint_t that was set
+                                              to NGX_CONF_UNSET_UINT */
+} ngx_egress_param_t;
+
+
+/* ngx_egress_module.c */
+
+/* sets the field of the one among the parameters that value is */
+char *ngx_egress_conf_param(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_egress_param_t *params, void *conf);
+
+/* is it "region", "region/zone" or "region/zone/subzone" */
+ngx_uint_t ngx_egress_valid_locality(ngx_str_t *locality);
 
 
 /* ngx_egress_registry.c */

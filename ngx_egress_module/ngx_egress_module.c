@@ -10,6 +10,11 @@
 #include <ngx_egress_core.h>
 
 
+/* ms; the defaults of "dns_ttl" */
+#define NGX_EGRESS_DNS_MIN  1000
+#define NGX_EGRESS_DNS_MAX  3600000
+
+
 static void *ngx_egress_create_conf(ngx_cycle_t *cycle);
 static char *ngx_egress_init_conf(ngx_cycle_t *cycle, void *conf);
 static ngx_int_t ngx_egress_init_modules(ngx_cycle_t *cycle,
@@ -32,8 +37,25 @@ static char *ngx_egress_trust_domain(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_resolver(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_egress_dns_ttl(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_egress_addresses(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+
+static ngx_egress_param_t  ngx_egress_dns_params[] = {
+
+    { ngx_string("min="), NGX_EGRESS_PARAM_MSEC, 1, NGX_MAX_INT_T_VALUE,
+      offsetof(ngx_egress_conf_t, dns_min) },
+
+    { ngx_string("max="), NGX_EGRESS_PARAM_MSEC, 1, NGX_MAX_INT_T_VALUE,
+      offsetof(ngx_egress_conf_t, dns_max) },
+
+    { ngx_string("stale="), NGX_EGRESS_PARAM_MSEC, 0, NGX_MAX_INT_T_VALUE,
+      offsetof(ngx_egress_conf_t, dns_stale) },
+
+    { ngx_null_string, 0, 0, 0, 0 }
+};
 
 
 static ngx_command_t  ngx_egress_commands[] = {
@@ -114,6 +136,13 @@ static ngx_command_t  ngx_egress_core_commands[] = {
       ngx_conf_set_msec_slot,
       0,
       offsetof(ngx_egress_conf_t, resolver_timeout),
+      NULL },
+
+    { ngx_string("dns_ttl"),
+      NGX_EGRESS_CONF|NGX_CONF_1MORE,
+      ngx_egress_dns_ttl,
+      0,
+      0,
       NULL },
 
     { ngx_string("strict"),
@@ -320,6 +349,91 @@ ngx_egress_trust_domains(ngx_cycle_t *cycle)
 }
 
 
+char *
+ngx_egress_conf_param(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_egress_param_t *params, void *conf)
+{
+    ngx_int_t            n;
+    ngx_str_t            s;
+    ngx_uint_t          *field;
+    ngx_egress_param_t  *param;
+
+    for (param = params; param->name.len; param++) {
+
+        if (ngx_strncmp(value->data, param->name.data, param->name.len) != 0)
+        {
+            continue;
+        }
+
+        field = (ngx_uint_t *) ((char *) conf + param->offset);
+
+        s.data = value->data + param->name.len;
+        s.len = value->len - param->name.len;
+
+        if (param->type == NGX_EGRESS_PARAM_PERCENT && s.len
+            && s.data[s.len - 1] == '%')
+        {
+            s.len--;
+        }
+
+        if (param->type == NGX_EGRESS_PARAM_SEC
+            || param->type == NGX_EGRESS_PARAM_MSEC)
+        {
+            n = ngx_parse_time(&s, param->type == NGX_EGRESS_PARAM_SEC);
+
+        } else {
+            n = ngx_atoi(s.data, s.len);
+        }
+
+        if (n == NGX_ERROR || (ngx_uint_t) n < param->min
+            || (ngx_uint_t) n > param->max || *field != NGX_CONF_UNSET_UINT)
+        {
+            break;
+        }
+
+        *field = n;
+
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\"", value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+ngx_uint_t
+ngx_egress_valid_locality(ngx_str_t *locality)
+{
+    size_t      len;
+    u_char     *p, *last;
+    ngx_uint_t  parts;
+
+    p = locality->data;
+    last = p + locality->len;
+
+    len = 0;
+    parts = 1;
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p != '/') {
+            len++;
+            continue;
+        }
+
+        if (len == 0 || ++parts > 3) {
+            return 0;
+        }
+
+        len = 0;
+    }
+
+    return len != 0;
+}
+
+
 static void *
 ngx_egress_create_conf(ngx_cycle_t *cycle)
 {
@@ -341,6 +455,9 @@ ngx_egress_create_conf(ngx_cycle_t *cycle)
 
     ecf->outbound_policy = NGX_CONF_UNSET_UINT;
     ecf->resolver_timeout = NGX_CONF_UNSET_MSEC;
+    ecf->dns_min = NGX_CONF_UNSET_MSEC;
+    ecf->dns_max = NGX_CONF_UNSET_MSEC;
+    ecf->dns_stale = NGX_CONF_UNSET_MSEC;
     ecf->strict = NGX_CONF_UNSET;
 
     if (ngx_array_init(&ecf->services, cycle->pool, 16,
@@ -423,6 +540,9 @@ ngx_egress_init_modules(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 
     ngx_conf_init_uint_value(ecf->outbound_policy, NGX_EGRESS_REGISTRY_ONLY);
     ngx_conf_init_msec_value(ecf->resolver_timeout, 5000);
+    ngx_conf_init_msec_value(ecf->dns_min, NGX_EGRESS_DNS_MIN);
+    ngx_conf_init_msec_value(ecf->dns_max, NGX_EGRESS_DNS_MAX);
+    ngx_conf_init_msec_value(ecf->dns_stale, 3600000);
     ngx_conf_init_value(ecf->strict, 0);
 
     if (ecf->gateway.len == 0) {
@@ -787,11 +907,19 @@ ngx_egress_gateway(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             value[i].len -= 16;
             slot = &ecf->gateway_account;
 
+        } else if (ngx_strncmp(value[i].data, "locality=", 9) == 0) {
+            value[i].data += 9;
+            value[i].len -= 9;
+            slot = &ecf->gateway_locality;
+
         } else {
             slot = NULL;
         }
 
-        if (slot == NULL || slot->len || value[i].len == 0) {
+        if (slot == NULL || slot->len || value[i].len == 0
+            || (slot == &ecf->gateway_locality
+                && !ngx_egress_valid_locality(&value[i])))
+        {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid parameter \"%V\"", &value[i]);
             return NGX_CONF_ERROR;
@@ -904,6 +1032,41 @@ ngx_egress_resolver(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ecf->resolver = ngx_resolver_create(cf, &value[1], cf->args->nelts - 1);
     if (ecf->resolver == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_dns_ttl(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_conf_t *ecf = conf;
+
+    char        *rv;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    if (ecf->dns_min != NGX_CONF_UNSET_MSEC) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        rv = ngx_egress_conf_param(cf, &value[i], ngx_egress_dns_params, ecf);
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    ngx_conf_init_msec_value(ecf->dns_min, NGX_EGRESS_DNS_MIN);
+    ngx_conf_init_msec_value(ecf->dns_max, NGX_EGRESS_DNS_MAX);
+
+    if (ecf->dns_min > ecf->dns_max) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"dns_ttl\" has \"min\" above \"max\"");
         return NGX_CONF_ERROR;
     }
 

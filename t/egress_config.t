@@ -34,7 +34,7 @@ my $ups = 'upstream egress { egress_balance; } upstream other '
 my @core = (
 	'zone 1m;', 'gateway name=a;', 'outbound_policy registry_only;',
 	'trust_domain a;', 'resolver 127.0.0.1;', 'resolver_timeout 1s;',
-	'strict on;'
+	'strict on;', 'dns_ttl max=2h;'
 );
 
 my @service = (

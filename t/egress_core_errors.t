@@ -55,6 +55,24 @@ my @egress = (
 	[ 'resolver 127.0.0.1; resolver 127.0.0.1;',
 		'"resolver" directive is duplicate' ],
 	[ 'resolver_timeout x;', '"resolver_timeout" directive invalid value' ],
+	[ 'dns_ttl;', 'invalid number of arguments in "dns_ttl" directive' ],
+	[ 'dns_ttl 1s;', 'invalid parameter "1s"' ],
+	[ 'dns_ttl min=;', 'invalid parameter "min="' ],
+	[ 'dns_ttl min=x;', 'invalid parameter "min=x"' ],
+	[ 'dns_ttl min=0;', 'invalid parameter "min=0"' ],
+	[ 'dns_ttl max=0;', 'invalid parameter "max=0"' ],
+	[ 'dns_ttl stale=-1;', 'invalid parameter "stale=-1"' ],
+	[ 'dns_ttl min=1s min=2s;', 'invalid parameter "min=2s"' ],
+	[ 'dns_ttl min=2s max=1999ms;', '"dns_ttl" has "min" above "max"' ],
+	[ 'dns_ttl min=3601s;', '"dns_ttl" has "min" above "max"' ],
+	[ 'dns_ttl max=999ms;', '"dns_ttl" has "min" above "max"' ],
+	[ 'gateway name=a locality=;', 'invalid parameter ""' ],
+	[ 'gateway name=a locality=/b;', 'invalid parameter "/b"' ],
+	[ 'gateway name=a locality=a/;', 'invalid parameter "a/"' ],
+	[ 'gateway name=a locality=a//c;', 'invalid parameter "a//c"' ],
+	[ 'gateway name=a locality=a/b/c/d;', 'invalid parameter "a/b/c/d"' ],
+	[ 'gateway name=a locality=a locality=b;', 'invalid parameter "b"' ],
+	[ 'gateway locality=a;', '"gateway" must have "name" parameter' ],
 	[ 'strict maybe;', 'invalid value "maybe" in "strict" directive' ],
 	[ 'deny_address 1.2.3;', 'invalid parameter "1.2.3"' ],
 	[ 'allow_address special;', 'invalid parameter "special"' ],
@@ -224,6 +242,12 @@ my @good = (
 	[ "stream { $ups server { listen 127.0.0.1:8080; egress on; "
 		. "proxy_pass egress; } } egress { zone 1m; }",
 		'egress after stream' ],
+	[ 'egress { zone 1m; dns_ttl min=1ms max=1ms stale=0; '
+		. 'gateway name=a locality=r; }', 'smallest ttl' ],
+	[ 'egress { zone 1m; dns_ttl min=1h; gateway name=a locality=r/z; }',
+		'smallest maximum' ],
+	[ 'egress { zone 1m; dns_ttl max=1s stale=10d; '
+		. 'gateway name=a locality=r/z/s; }', 'largest minimum' ],
 	[ "egress { zone 1m; resolver 127.0.0.1; resolver_timeout 1s; strict on;"
 		. "service a { host A.example.com *.b.example.com; port 80 http; "
 		. "port 443 https target=444; resolution none; lookup off; "
