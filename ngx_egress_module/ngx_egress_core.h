@@ -401,6 +401,40 @@ ngx_uint_t ngx_egress_valid_host(ngx_str_t *host, ngx_uint_t wildcard);
 /* the handler of "service name {" */
 char *ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+/* of a service or subset: it is chosen as "service/subset:port" */
+ngx_uint_t ngx_egress_valid_name(ngx_str_t *name);
+
+/* adds "key=value"; NGX_DECLINED: it is none, or the key is there already */
+ngx_int_t ngx_egress_add_label(ngx_pool_t *pool, ngx_array_t **labels,
+    u_char *data, size_t len);
+
+
+/* ngx_egress_traffic.c */
+
+/* the handlers of directives of service { } */
+char *ngx_egress_conf_subset(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_egress_conf_balance(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_egress_conf_tcp_keepalive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_egress_conf_max_pending(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_egress_conf_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_egress_conf_outlier(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* everything unset, unlimited */
+void ngx_egress_traffic_create(ngx_egress_service_t *svc);
+
+/* what does not go together, or NULL; before ngx_egress_traffic_init() */
+const char *ngx_egress_traffic_flaw(ngx_egress_service_t *svc);
+
+/*
+ * Defaults, the levels of the endpoints and the variants, when resolution,
+ * hosts and endpoints are known; errors are logged with the position of the
+ * service.
+ */
+ngx_int_t ngx_egress_traffic_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
+    ngx_egress_service_t *svc);
+
 
 /* ngx_egress_guard.c */
 

@@ -28,8 +28,12 @@ static ngx_int_t ngx_egress_index_service(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
 static ngx_int_t ngx_egress_service_complete(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
+static ngx_uint_t ngx_egress_service_resolution(ngx_egress_service_t *svc);
 static const char *ngx_egress_service_flaw(ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc);
+static const char *ngx_egress_service_endpoints_flaw(
+    ngx_egress_service_t *svc);
+static const char *ngx_egress_service_hosts_flaw(ngx_egress_service_t *svc);
 static ngx_int_t ngx_egress_service_tls(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
 
@@ -133,6 +137,10 @@ ngx_egress_service_has_host(ngx_egress_service_t *svc, ngx_str_t *host)
     size_t       len;
     ngx_str_t   *hosts;
     ngx_uint_t   i;
+
+    if (svc->hosts == NULL) {
+        return 0;
+    }
 
     hosts = svc->hosts->elts;
 
@@ -299,6 +307,8 @@ ngx_egress_registry_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
         return NGX_ERROR;
     }
 
+    ngx_egress_traffic_create(&ecf->any);
+
     ngx_str_set(&ecf->any.name, "allow_any");
     ecf->any.resolution = NGX_EGRESS_DYNAMIC;
     ecf->any.location = NGX_EGRESS_EXTERNAL;
@@ -306,6 +316,11 @@ ngx_egress_registry_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     ecf->any.guard = 1;
     ecf->any.tls_mode = NGX_EGRESS_TLS_OFF;
     ecf->any.connect_timeout = 10000;
+    ecf->any.keepalive = 0;
+
+    if (ngx_egress_traffic_init(cycle, ecf, &ecf->any) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     if (ngx_egress_index_names(cycle, ecf) != NGX_OK) {
         return NGX_ERROR;
@@ -370,7 +385,9 @@ ngx_egress_index_hosts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     n = 0;
 
     for (i = 0; i < ecf->services.nelts; i++) {
-        n += svc[i]->hosts->nelts * svc[i]->ports->nelts;
+        if (svc[i]->hosts) {
+            n += svc[i]->hosts->nelts * svc[i]->ports->nelts;
+        }
     }
 
     if (ngx_egress_index_create(cycle->pool, &ecf->index, n) != NGX_OK) {
@@ -379,7 +396,7 @@ ngx_egress_index_hosts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 
     for (i = 0; i < ecf->services.nelts; i++) {
 
-        if (svc[i]->lookup
+        if (svc[i]->lookup && svc[i]->hosts
             && ngx_egress_index_service(cycle, ecf, svc[i]) != NGX_OK)
         {
             return NGX_ERROR;
@@ -450,8 +467,7 @@ ngx_egress_service_complete(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     const char  *flaw;
 
     ngx_conf_init_uint_value(svc->resolution,
-                             svc->endpoints ? NGX_EGRESS_STATIC
-                                            : NGX_EGRESS_DNS);
+                             ngx_egress_service_resolution(svc));
     ngx_conf_init_uint_value(svc->location, NGX_EGRESS_EXTERNAL);
     ngx_conf_init_uint_value(svc->ech, NGX_EGRESS_ECH_DENY);
     ngx_conf_init_uint_value(svc->tls_mode, NGX_EGRESS_TLS_OFF);
@@ -468,57 +484,131 @@ ngx_egress_service_complete(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
         return NGX_ERROR;
     }
 
+    if (ngx_egress_traffic_init(cycle, ecf, svc) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_egress_service_tls(cycle, ecf, svc);
+}
+
+
+static ngx_uint_t
+ngx_egress_service_resolution(ngx_egress_service_t *svc)
+{
+    if (svc->endpoints) {
+        return NGX_EGRESS_STATIC;
+    }
+
+    return svc->hosts ? NGX_EGRESS_DNS : NGX_EGRESS_DYNAMIC;
 }
 
 
 static const char *
 ngx_egress_service_flaw(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc)
 {
-    ngx_str_t              *hosts;
-    ngx_uint_t              i;
-    ngx_egress_endpoint_t  *ep;
+    const char  *flaw;
 
-    if (svc->hosts == NULL) {
-        return "must have \"host\"";
+    if (svc->hosts == NULL && svc->cidrs == NULL) {
+        return "must have \"host\" or \"address\"";
     }
 
     if (svc->ports == NULL) {
         return "must have \"port\"";
     }
 
-    hosts = svc->hosts->elts;
-
-    for (i = 0; i < svc->hosts->nelts; i++) {
-        if (hosts[i].data[0] == '*' && svc->resolution == NGX_EGRESS_DNS
-            && svc->endpoints == NULL)
-        {
-            return "with a wildcard host and \"resolution dns\" "
-                   "must have \"endpoint\", or be \"resolution dynamic\"";
-        }
+    flaw = svc->endpoints ? ngx_egress_service_endpoints_flaw(svc)
+                          : ngx_egress_service_hosts_flaw(svc);
+    if (flaw) {
+        return flaw;
     }
 
-    if (svc->resolution == NGX_EGRESS_STATIC && svc->endpoints == NULL) {
-        return "with \"resolution static\" must have \"endpoint\"";
+    flaw = ngx_egress_traffic_flaw(svc);
+    if (flaw) {
+        return flaw;
     }
 
-    if (svc->resolution == NGX_EGRESS_DYNAMIC && svc->endpoints) {
+    if (svc->tls_mode != NGX_EGRESS_TLS_OFF && svc->hosts == NULL
+        && (svc->tls == NULL
+            || (svc->tls->name.len == 0 && svc->tls->san == NULL
+                && svc->tls->verify != 0)))
+    {
+        return "with \"tls\" must have \"host\", \"tls_name\", "
+               "\"tls_san\" or \"tls_verify off\"";
+    }
+
+    /* a service of addresses only resolves nothing */
+
+    if (svc->resolution == NGX_EGRESS_STATIC
+        || (svc->resolution == NGX_EGRESS_DYNAMIC && svc->hosts == NULL))
+    {
+        return NULL;
+    }
+
+    return ecf->resolver ? NULL : "must have \"resolver\" in \"egress\"";
+}
+
+
+static const char *
+ngx_egress_service_endpoints_flaw(ngx_egress_service_t *svc)
+{
+    ngx_uint_t              i;
+    ngx_egress_endpoint_t  *ep;
+
+    if (svc->resolution == NGX_EGRESS_DYNAMIC) {
         return "with \"resolution dynamic\" has no use for \"endpoint\"";
     }
 
-    if (svc->endpoints && svc->resolution == NGX_EGRESS_STATIC) {
-        ep = svc->endpoints->elts;
+    ep = svc->endpoints->elts;
 
-        for (i = 0; i < svc->endpoints->nelts; i++) {
+    for (i = 0; i < svc->endpoints->nelts; i++) {
+
+        if (svc->resolution == NGX_EGRESS_STATIC) {
             if (ep[i].sockaddr == NULL) {
                 return "with \"resolution static\" has an endpoint "
                        "that is not an IP address";
             }
+
+            continue;
+        }
+
+        if (ep[i].sockaddr && ep[i].sockaddr->sa_family == AF_UNIX) {
+            return "with \"resolution dns\" has an endpoint "
+                   "that is a Unix socket";
         }
     }
 
-    if (svc->resolution != NGX_EGRESS_STATIC && ecf->resolver == NULL) {
-        return "must have \"resolver\" in \"egress\"";
+    return NULL;
+}
+
+
+/* of a service without endpoints */
+
+static const char *
+ngx_egress_service_hosts_flaw(ngx_egress_service_t *svc)
+{
+    ngx_str_t   *hosts;
+    ngx_uint_t   i;
+
+    if (svc->resolution == NGX_EGRESS_STATIC) {
+        return "with \"resolution static\" must have \"endpoint\"";
+    }
+
+    if (svc->resolution == NGX_EGRESS_DYNAMIC) {
+        return NULL;
+    }
+
+    if (svc->hosts == NULL) {
+        return "with \"resolution dns\" must have \"host\" "
+               "or \"endpoint\"";
+    }
+
+    hosts = svc->hosts->elts;
+
+    for (i = 0; i < svc->hosts->nelts; i++) {
+        if (hosts[i].data[0] == '*') {
+            return "with a wildcard host and \"resolution dns\" "
+                   "must have \"endpoint\", or be \"resolution dynamic\"";
+        }
     }
 
     return NULL;

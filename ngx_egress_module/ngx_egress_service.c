@@ -19,8 +19,12 @@ static char *ngx_egress_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_endpoint_address(ngx_conf_t *cf, ngx_str_t *value,
     ngx_egress_endpoint_t *ep);
+static ngx_uint_t ngx_egress_endpoint_same(ngx_egress_endpoint_t *a,
+    ngx_egress_endpoint_t *b);
 static char *ngx_egress_endpoint_param(ngx_conf_t *cf, ngx_str_t *value,
     ngx_egress_endpoint_t *ep);
+static char *ngx_egress_address(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_egress_service_enum(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_guard(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -78,11 +82,32 @@ static ngx_conf_bitmask_t  ngx_egress_tls_versions[] = {
 };
 
 
+static ngx_conf_num_bounds_t  ngx_egress_one_or_more = {
+    ngx_conf_check_num_bounds, 1, -1
+};
+
+
+static ngx_egress_param_t  ngx_egress_endpoint_params[] = {
+
+    { ngx_string("weight="), NGX_EGRESS_PARAM_NUMBER, 1, 65535,
+      offsetof(ngx_egress_endpoint_t, weight) },
+
+    { ngx_null_string, 0, 0, 0, 0 }
+};
+
+
 static ngx_command_t  ngx_egress_registry_commands[] = {
 
     { ngx_string("host"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
       ngx_egress_host,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("address"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_address,
       0,
       0,
       NULL },
@@ -97,6 +122,13 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
     { ngx_string("endpoint"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
       ngx_egress_endpoint,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("subset"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_2MORE,
+      ngx_egress_conf_subset,
       0,
       0,
       NULL },
@@ -127,6 +159,90 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
       ngx_conf_set_msec_slot,
       0,
       offsetof(ngx_egress_service_t, connect_timeout),
+      NULL },
+
+    { ngx_string("idle_timeout"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_egress_service_t, idle_timeout),
+      NULL },
+
+    { ngx_string("tcp_keepalive"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE123,
+      ngx_egress_conf_tcp_keepalive,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("balance"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE12,
+      ngx_egress_conf_balance,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("max_connections"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_egress_service_t, max_connections),
+      &ngx_egress_one_or_more },
+
+    { ngx_string("max_pending"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE12,
+      ngx_egress_conf_max_pending,
+      0,
+      offsetof(ngx_egress_service_t, max_pending),
+      NULL },
+
+    { ngx_string("max_requests"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_egress_service_t, max_requests),
+      &ngx_egress_one_or_more },
+
+    { ngx_string("max_retries"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_egress_service_t, max_retries),
+      NULL },
+
+    { ngx_string("requests_per_connection"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_egress_service_t, requests_per_connection),
+      &ngx_egress_one_or_more },
+
+    { ngx_string("keepalive"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_egress_service_t, keepalive),
+      NULL },
+
+    { ngx_string("keepalive_timeout"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_egress_service_t, keepalive_timeout),
+      NULL },
+
+    { ngx_string("retry"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_conf_retry,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("outlier"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_conf_outlier,
+      0,
+      0,
       NULL },
 
     { ngx_string("lookup"),
@@ -294,9 +410,7 @@ ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (value[1].len == 0 || ngx_strlchr(value[1].data,
-                                         value[1].data + value[1].len, ':'))
-    {
+    if (!ngx_egress_valid_name(&value[1])) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid service name \"%V\"", &value[1]);
         return NGX_CONF_ERROR;
@@ -348,7 +462,9 @@ ngx_egress_create_service(ngx_pool_t *pool)
      * set by ngx_pcalloc():
      *
      *     svc->source, broken = { 0, NULL }
-     *     svc->hosts, ports, endpoints, exempt, tls = NULL
+     *     svc->hosts, ports, endpoints, cidrs, subsets, hash_key = NULL
+     *     svc->tcp_keepalive, outlier, retry, exempt, tls = NULL
+     *     svc->variants = NULL, nvariants = 0
      */
 
     svc->resolution = NGX_CONF_UNSET_UINT;
@@ -358,6 +474,8 @@ ngx_egress_create_service(ngx_pool_t *pool)
     svc->lookup = NGX_CONF_UNSET;
     svc->guard = NGX_CONF_UNSET;
     svc->connect_timeout = NGX_CONF_UNSET_MSEC;
+
+    ngx_egress_traffic_create(svc);
 
     return svc;
 }
@@ -487,7 +605,7 @@ ngx_egress_endpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     char                   *rv;
     ngx_str_t              *value;
     ngx_uint_t              i;
-    ngx_egress_endpoint_t  *ep;
+    ngx_egress_endpoint_t  *ep, *other;
 
     if (svc->endpoints == NULL) {
         svc->endpoints = ngx_array_create(cf->pool, 1,
@@ -504,6 +622,8 @@ ngx_egress_endpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_memzero(ep, sizeof(ngx_egress_endpoint_t));
 
+    ep->weight = NGX_CONF_UNSET_UINT;
+
     value = cf->args->elts;
 
     rv = ngx_egress_endpoint_address(cf, &value[1], ep);
@@ -515,6 +635,18 @@ ngx_egress_endpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         rv = ngx_egress_endpoint_param(cf, &value[i], ep);
         if (rv != NGX_CONF_OK) {
             return rv;
+        }
+    }
+
+    ngx_conf_init_uint_value(ep->weight, 1);
+
+    other = svc->endpoints->elts;
+
+    for (i = 0; i < svc->endpoints->nelts - 1; i++) {
+        if (ngx_egress_endpoint_same(&other[i], ep)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate endpoint \"%V\"", &value[1]);
+            return NGX_CONF_ERROR;
         }
     }
 
@@ -575,13 +707,31 @@ invalid:
 }
 
 
+static ngx_uint_t
+ngx_egress_endpoint_same(ngx_egress_endpoint_t *a, ngx_egress_endpoint_t *b)
+{
+    if (a->port != b->port) {
+        return 0;
+    }
+
+    if (a->sockaddr && b->sockaddr) {
+        return ngx_cmp_sockaddr(a->sockaddr, a->socklen,
+                                b->sockaddr, b->socklen, 0)
+               == NGX_OK;
+    }
+
+    return a->sockaddr == b->sockaddr
+           && a->address.len == b->address.len
+           && ngx_memcmp(a->address.data, b->address.data, a->address.len)
+              == 0;
+}
+
+
 static char *
 ngx_egress_endpoint_param(ngx_conf_t *cf, ngx_str_t *value,
     ngx_egress_endpoint_t *ep)
 {
-    u_char     *p;
-    ngx_int_t   n;
-    ngx_str_t  *label;
+    ngx_int_t  n;
 
     if (ngx_strncmp(value->data, "port=", 5) == 0) {
 
@@ -600,29 +750,42 @@ ngx_egress_endpoint_param(ngx_conf_t *cf, ngx_str_t *value,
 
     if (ngx_strncmp(value->data, "label=", 6) == 0) {
 
-        p = ngx_strlchr(value->data + 6, value->data + value->len, '=');
+        switch (ngx_egress_add_label(cf->pool, &ep->labels, value->data + 6,
+                                     value->len - 6))
+        {
+        case NGX_OK:
+            return NGX_CONF_OK;
 
-        if (p == NULL || p == value->data + 6) {
+        case NGX_ERROR:
+            return NGX_CONF_ERROR;
+
+        default: /* NGX_DECLINED */
+            goto invalid;
+        }
+    }
+
+    if (ngx_strncmp(value->data, "locality=", 9) == 0) {
+
+        if (ep->locality.len) {
             goto invalid;
         }
 
-        if (ep->labels == NULL) {
-            ep->labels = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
-            if (ep->labels == NULL) {
-                return NGX_CONF_ERROR;
-            }
-        }
+        ep->locality.data = value->data + 9;
+        ep->locality.len = value->len - 9;
 
-        label = ngx_array_push(ep->labels);
-        if (label == NULL) {
-            return NGX_CONF_ERROR;
+        if (!ngx_egress_valid_locality(&ep->locality)) {
+            goto invalid;
         }
-
-        label->data = value->data + 6;
-        label->len = value->len - 6;
 
         return NGX_CONF_OK;
     }
+
+    if (ngx_strcmp(value->data, "backup") == 0 && !ep->backup) {
+        ep->backup = 1;
+        return NGX_CONF_OK;
+    }
+
+    return ngx_egress_conf_param(cf, value, ngx_egress_endpoint_params, ep);
 
 invalid:
 
@@ -630,6 +793,111 @@ invalid:
                        "invalid parameter \"%V\"", value);
 
     return NGX_CONF_ERROR;
+}
+
+
+ngx_int_t
+ngx_egress_add_label(ngx_pool_t *pool, ngx_array_t **labels, u_char *data,
+    size_t len)
+{
+    u_char      *p;
+    size_t       key;
+    ngx_str_t   *label;
+    ngx_uint_t   i;
+
+    p = ngx_strlchr(data, data + len, '=');
+
+    if (p == NULL || p == data) {
+        return NGX_DECLINED;
+    }
+
+    if (*labels == NULL) {
+        *labels = ngx_array_create(pool, 1, sizeof(ngx_str_t));
+        if (*labels == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    key = p - data + 1;
+    label = (*labels)->elts;
+
+    for (i = 0; i < (*labels)->nelts; i++) {
+        if (label[i].len >= key && ngx_memcmp(label[i].data, data, key) == 0)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    label = ngx_array_push(*labels);
+    if (label == NULL) {
+        return NGX_ERROR;
+    }
+
+    label->data = data;
+    label->len = len;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_egress_valid_name(ngx_str_t *name)
+{
+    size_t  i;
+
+    for (i = 0; i < name->len; i++) {
+        if (name->data[i] == ':' || name->data[i] == '/') {
+            return 0;
+        }
+    }
+
+    return name->len != 0;
+}
+
+
+static char *
+ngx_egress_address(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_service_t *svc = conf;
+
+    ngx_int_t    rc;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+    ngx_cidr_t  *cidr;
+
+    if (svc->cidrs == NULL) {
+        svc->cidrs = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                      sizeof(ngx_cidr_t));
+        if (svc->cidrs == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        cidr = ngx_array_push(svc->cidrs);
+        if (cidr == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        rc = ngx_ptocidr(&value[i], cidr);
+
+        if (rc == NGX_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (rc == NGX_DONE) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "low address bits of %V are meaningless",
+                               &value[i]);
+        }
+    }
+
+    return NGX_CONF_OK;
 }
 
 

@@ -331,7 +331,9 @@ ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c)
     tls = flow->service->tls;
     ssl = c->ssl->connection;
 
-    if (tls->name.len) {
+    /* without a host, what the client calls it does not count */
+
+    if (tls->name.len || flow->service->hosts == NULL) {
         name = &tls->name;
 
     } else {
@@ -339,11 +341,13 @@ ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c)
         name = (hosts[0].data[0] == '*') ? &flow->host : &hosts[0];
     }
 
-    if (name->len == 0 || name->len > NGX_EGRESS_HOST_MAX) {
+    if (name->len > NGX_EGRESS_HOST_MAX
+        || (name->len == 0 && flow->service->hosts))
+    {
         return NGX_ERROR;
     }
 
-    if (!ngx_egress_tls_literal(name)) {
+    if (name->len && !ngx_egress_tls_literal(name)) {
         ngx_cpystrn(buf, name->data, name->len + 1);
 
         if (SSL_set_tlsext_host_name(ssl, (char *) buf) != 1) {
@@ -398,7 +402,9 @@ ngx_egress_tls_set_name(ngx_ssl_conn_t *ssl, ngx_str_t *name)
 {
     u_char  buf[NGX_EGRESS_HOST_MAX + 1];
 
-    if (name->len > NGX_EGRESS_HOST_MAX) {
+    /* an empty one would mean any to OpenSSL */
+
+    if (name->len == 0 || name->len > NGX_EGRESS_HOST_MAX) {
         return NGX_ERROR;
     }
 
