@@ -10,6 +10,8 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_event_connect.h>
 
 
 #define NGX_EGRESS_MODULE          0x53524745  /* "EGRS" */
@@ -37,6 +39,7 @@
 /* owners of an area in the shared zone */
 
 #define NGX_EGRESS_AREA_RATELIMIT  0
+#define NGX_EGRESS_AREA_CORE       3
 #define NGX_EGRESS_AREAS           4
 
 #define NGX_EGRESS_UNDECIDED       0
@@ -85,6 +88,7 @@ typedef struct ngx_egress_conf_s      ngx_egress_conf_t;
 typedef struct ngx_egress_service_s   ngx_egress_service_t;
 typedef struct ngx_egress_flow_s      ngx_egress_flow_t;
 typedef struct ngx_egress_identity_s  ngx_egress_identity_t;
+typedef struct ngx_egress_reach_s     ngx_egress_reach_t;
 
 
 /* the context of a module of type NGX_EGRESS_MODULE */
@@ -175,18 +179,20 @@ struct ngx_egress_flow_s {
     ngx_array_t              *headers;     /* ngx_keyval_t: to be added to a
                                               refusal; or NULL */
 
-    /* the result of ngx_egress_resolve() */
+    /* the result of ngx_egress_reach() */
 
-    ngx_egress_peer_t        *peers;
+    ngx_egress_peer_t        *peers;       /* of a name asked for */
     ngx_uint_t                npeers;
     ngx_uint_t                next;        /* first peer not tried yet */
-    ngx_egress_peer_t        *peer;        /* dialled, or NULL */
+    ngx_egress_peer_t        *peer;        /* dialled last, or NULL */
+    ngx_str_t                 subset;      /* that was chosen, or empty */
+    unsigned                  exhausted:1; /* all tries are used up */
+    unsigned                  overflow:1;  /* a retry was one too many */
+    ngx_egress_reach_t       *reach;       /* what it holds; or NULL */
 
-    /* called once after ngx_egress_resolve() returned NGX_AGAIN */
+    /* called once after ngx_egress_reach() returned NGX_AGAIN */
 
     void                    (*wake)(ngx_egress_flow_t *flow);
-    void                     *resolve;     /* lookup in progress, or NULL */
-    unsigned                  inside:1;    /* lookup is being started */
 };
 
 
@@ -294,20 +300,69 @@ ngx_int_t ngx_egress_deny(ngx_egress_flow_t *flow, ngx_uint_t reason);
 void ngx_egress_fail(ngx_egress_flow_t *flow, ngx_uint_t reason);
 
 /*
- * Finds the addresses of an allowed flow's service.  NGX_OK: flow->peers is
- * set; NGX_AGAIN: flow->wake will be called; NGX_DECLINED: denied.
- * In wake: flow->npeers != 0 or flow->verdict is denied.
+ * Sees to it that an allowed flow can be carried: counts it against the
+ * limits of the service, has names resolved, looks whether an endpoint is
+ * left.  NGX_OK; NGX_AGAIN: flow->wake will be called once, when
+ * flow->verdict tells; NGX_DECLINED: denied, with its reason.
  */
-ngx_int_t ngx_egress_resolve(ngx_egress_flow_t *flow);
+ngx_int_t ngx_egress_reach(ngx_egress_flow_t *flow);
 
-/* drops a lookup in progress; to be called when the flow's pool goes */
-void ngx_egress_resolve_cancel(ngx_egress_flow_t *flow);
+/* is the flow allowed, and its slot taken */
+ngx_uint_t ngx_egress_reached(ngx_egress_flow_t *flow);
+
+/* gives back all that the flow holds; has to be called when its pool goes */
+void ngx_egress_release(ngx_egress_flow_t *flow);
 
 /*
- * The next peer to dial, or NULL.  Refuses with NGX_LOG_ALERT, and NULL, a
- * flow that carries no verdict "allowed" (invariant 1 of the house).
+ * The next peer to dial, checked by the guard, or NULL: there is none, or a
+ * retry is one too many (flow->overflow).  Refuses with NGX_LOG_ALERT, and
+ * NULL, a flow that carries no verdict "allowed" (invariant 1 of the house).
+ * The endpoint is in use until the next call, ngx_egress_peer_free() or
+ * ngx_egress_release().
  */
 ngx_egress_peer_t *ngx_egress_next_peer(ngx_egress_flow_t *flow);
+void ngx_egress_peer_free(ngx_egress_flow_t *flow);
+
+/* how many peers the flow may try */
+ngx_uint_t ngx_egress_tries(ngx_egress_flow_t *flow);
+
+/* what came of the peer, for outlier detection: once for each */
+
+#define NGX_EGRESS_OUTCOME_OK       0
+#define NGX_EGRESS_OUTCOME_5XX      1
+#define NGX_EGRESS_OUTCOME_GATEWAY  2      /* 502, 503, 504 */
+#define NGX_EGRESS_OUTCOME_LOCAL    3      /* no connection, or no answer */
+
+void ngx_egress_outcome(ngx_egress_flow_t *flow, ngx_uint_t outcome);
+
+/* connects to what ngx_egress_next_peer() said; as ngx_event_connect_peer() */
+ngx_int_t ngx_egress_connect(ngx_egress_flow_t *flow,
+    ngx_peer_connection_t *pc);
+
+/*
+ * May what failed be tried again?  status is the answer's, or 0; sent: the
+ * request was, in part at least; idempotent: it may be repeated then.
+ */
+ngx_uint_t ngx_egress_may_retry(ngx_egress_flow_t *flow, ngx_uint_t status,
+    ngx_uint_t sent, ngx_uint_t idempotent);
+
+/* counts one more retry; NGX_BUSY: it is one too many (flow->overflow) */
+ngx_int_t ngx_egress_retry(ngx_egress_flow_t *flow);
+
+/* the service has a "retry" of its own */
+ngx_uint_t ngx_egress_has_retry(ngx_egress_flow_t *flow);
+
+/* in milliseconds, 0: none */
+ngx_msec_t ngx_egress_try_timeout(ngx_egress_flow_t *flow);
+ngx_msec_t ngx_egress_idle_timeout(ngx_egress_flow_t *flow);
+
+/*
+ * Connections between requests.  keep: takes over c, which is in order and
+ * has no bytes to read; NGX_DECLINED: close it.  kept: the connection that
+ * was idle before, or NULL: to be dialled.
+ */
+ngx_int_t ngx_egress_keep(ngx_egress_flow_t *flow, ngx_connection_t *c);
+ngx_connection_t *ngx_egress_kept(ngx_egress_flow_t *flow);
 
 /* has the flow to be carried over TLS that we originate? */
 ngx_uint_t ngx_egress_originates(ngx_egress_flow_t *flow);

@@ -317,6 +317,7 @@ struct ngx_egress_conf_s {
     ngx_uint_t                outbound_policy;
     ngx_array_t              *trust_domains;
     ngx_resolver_t           *resolver;
+    ngx_resolver_t           *resolver4;   /* without IPv6; NULL: is as well */
     ngx_msec_t                resolver_timeout;
     ngx_msec_t                dns_min;
     ngx_msec_t                dns_max;

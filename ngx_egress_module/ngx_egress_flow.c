@@ -14,10 +14,14 @@ static void ngx_egress_flow_reset(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_choose(ngx_egress_conf_t *ecf,
     ngx_egress_flow_t *flow, ngx_str_t *choice);
 static ngx_egress_port_t *ngx_egress_choose_port(ngx_str_t *choice,
-    in_port_t asked, ngx_egress_service_t **svc);
+    in_port_t asked, ngx_egress_service_t **svc, ngx_str_t *subset);
+static ngx_uint_t ngx_egress_has_subset(ngx_egress_service_t *svc,
+    ngx_str_t *name);
 static ngx_int_t ngx_egress_lookup(ngx_egress_conf_t *ecf,
     ngx_egress_flow_t *flow);
 static ngx_uint_t ngx_egress_disagreement(ngx_egress_flow_t *flow);
+static ngx_int_t ngx_egress_flow_flags(ngx_egress_flow_t *flow,
+    ngx_str_t *value);
 
 
 typedef struct {
@@ -182,7 +186,7 @@ ngx_egress_fail(ngx_egress_flow_t *flow, ngx_uint_t reason)
 static void
 ngx_egress_flow_reset(ngx_egress_flow_t *flow)
 {
-    ngx_egress_resolve_cancel(flow);
+    ngx_egress_release(flow);
 
     flow->service = NULL;
     flow->protocol = NGX_EGRESS_PROTO_UNKNOWN;
@@ -195,7 +199,10 @@ ngx_egress_flow_reset(ngx_egress_flow_t *flow)
     flow->npeers = 0;
     flow->next = 0;
     flow->peer = NULL;
+    flow->exhausted = 0;
+    flow->overflow = 0;
 
+    ngx_str_null(&flow->subset);
     ngx_str_null(&flow->policy);
     ngx_str_null(&flow->bucket);
 }
@@ -213,12 +220,12 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
         return ngx_egress_lookup(ecf, flow);
     }
 
-    port = ngx_egress_choose_port(choice, flow->port, &svc);
+    port = ngx_egress_choose_port(choice, flow->port, &svc, &flow->subset);
 
     if (port == NULL) {
         ngx_log_error(NGX_LOG_ERR, flow->log, 0,
-                      "egress service or its port not found in \"%V\"",
-                      choice);
+                      "egress service, its subset or its port not found "
+                      "in \"%V\"", choice);
         return NGX_DECLINED;
     }
 
@@ -246,13 +253,16 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
 }
 
 
-/* "name" with the port asked for, or else its first one; or "name:port" */
+/*
+ * "name[/subset]" with the port asked for, or else its first one; or
+ * "name[/subset]:port"
+ */
 
 static ngx_egress_port_t *
 ngx_egress_choose_port(ngx_str_t *choice, in_port_t asked,
-    ngx_egress_service_t **svc)
+    ngx_egress_service_t **svc, ngx_str_t *subset)
 {
-    u_char             *p, *last;
+    u_char             *p, *slash, *last;
     ngx_int_t           n;
     ngx_str_t           name;
     ngx_egress_port_t  *port;
@@ -266,9 +276,19 @@ ngx_egress_choose_port(ngx_str_t *choice, in_port_t asked,
         name.len = p - name.data;
     }
 
+    ngx_str_null(subset);
+
+    slash = ngx_strlchr(name.data, name.data + name.len, '/');
+
+    if (slash) {
+        subset->data = slash + 1;
+        subset->len = name.data + name.len - subset->data;
+        name.len = slash - name.data;
+    }
+
     *svc = ngx_egress_find_name((ngx_cycle_t *) ngx_cycle, &name);
 
-    if (*svc == NULL) {
+    if (*svc == NULL || (slash && !ngx_egress_has_subset(*svc, subset))) {
         return NULL;
     }
 
@@ -281,6 +301,30 @@ ngx_egress_choose_port(ngx_str_t *choice, in_port_t asked,
     port = ngx_egress_service_port(*svc, asked);
 
     return port ? port : (*svc)->ports->elts;
+}
+
+
+static ngx_uint_t
+ngx_egress_has_subset(ngx_egress_service_t *svc, ngx_str_t *name)
+{
+    ngx_uint_t            i;
+    ngx_egress_subset_t  *subset;
+
+    if (svc->subsets == NULL) {
+        return 0;
+    }
+
+    subset = svc->subsets->elts;
+
+    for (i = 0; i < svc->subsets->nelts; i++) {
+        if (subset[i].name.len == name->len
+            && ngx_memcmp(subset[i].name.data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -361,10 +405,11 @@ ngx_egress_disagreement(ngx_egress_flow_t *flow)
 ngx_uint_t
 ngx_egress_speaks_first(ngx_str_t *choice, in_port_t port)
 {
+    ngx_str_t              subset;
     ngx_egress_port_t     *p;
     ngx_egress_service_t  *svc;
 
-    p = ngx_egress_choose_port(choice, port, &svc);
+    p = ngx_egress_choose_port(choice, port, &svc, &subset);
 
     return p && p->protocol == NGX_EGRESS_PROTO_MYSQL;
 }
@@ -436,8 +481,7 @@ ngx_egress_flow_value(ngx_egress_flow_t *flow, ngx_uint_t var,
         break;
 
     case NGX_EGRESS_VAR_FLAGS:
-        *value = *ngx_egress_reason_flag(flow->reason);
-        break;
+        return ngx_egress_flow_flags(flow, value);
 
     case NGX_EGRESS_VAR_ENDPOINT:
         if (flow->peer) {
@@ -448,6 +492,49 @@ ngx_egress_flow_value(ngx_egress_flow_t *flow, ngx_uint_t var,
     }
 
     return value->len ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* as Envoy joins them: in http the retries first, in stream last */
+
+static ngx_int_t
+ngx_egress_flow_flags(ngx_egress_flow_t *flow, ngx_str_t *value)
+{
+    u_char     *p;
+    ngx_str_t  *flag;
+
+    static ngx_str_t  exhausted = ngx_string("URX");
+    static ngx_str_t  overflow = ngx_string("UO");
+
+    flag = ngx_egress_reason_flag(flow->reason);
+
+    if (!flow->exhausted && !flow->overflow) {
+        *value = *flag;
+        return NGX_OK;
+    }
+
+    if (flow->reason == NGX_EGRESS_REASON_NONE) {
+        *value = flow->exhausted ? exhausted : overflow;
+        return NGX_OK;
+    }
+
+    value->data = ngx_pnalloc(flow->pool, sizeof("URX,UO,") + flag->len);
+    if (value->data == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (flow->subsystem == NGX_EGRESS_STREAM) {
+        p = ngx_sprintf(value->data, "%V,%V", flag, &exhausted);
+
+    } else {
+        p = ngx_sprintf(value->data, "%V,%V", flow->exhausted ? &exhausted
+                                                              : &overflow,
+                        flag);
+    }
+
+    value->len = p - value->data;
+
+    return NGX_OK;
 }
 
 
@@ -464,4 +551,11 @@ ngx_msec_t
 ngx_egress_connect_timeout(ngx_egress_flow_t *flow)
 {
     return flow->service->connect_timeout;
+}
+
+
+ngx_msec_t
+ngx_egress_idle_timeout(ngx_egress_flow_t *flow)
+{
+    return flow->service->idle_timeout;
 }

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 #include <ngx_egress_core.h>
+#include <ngx_egress_endpoint.h>
 
 
 /* ms; the defaults of "dns_ttl" */
@@ -21,6 +22,8 @@ static ngx_int_t ngx_egress_init_modules(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
 static ngx_int_t ngx_egress_check_needs(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
+static ngx_int_t ngx_egress_init_process(ngx_cycle_t *cycle);
+static void ngx_egress_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_egress_init_zone(ngx_shm_zone_t *zone, void *data);
 static ngx_int_t ngx_egress_init_areas(ngx_shm_zone_t *zone,
     ngx_egress_shctx_t *sh, ngx_slab_pool_t *shpool);
@@ -35,6 +38,9 @@ static char *ngx_egress_outbound_policy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_trust_domain(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+#if (NGX_HAVE_INET6)
+static char *ngx_egress_resolver4(ngx_conf_t *cf, ngx_egress_conf_t *ecf);
+#endif
 static char *ngx_egress_resolver(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_dns_ttl(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -85,10 +91,10 @@ ngx_module_t  ngx_egress_module = {
     NGX_CORE_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_egress_init_process,               /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
+    ngx_egress_exit_process,               /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -570,6 +576,9 @@ ngx_egress_init_modules(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
         return NGX_ERROR;
     }
 
+    ecf->areas[NGX_EGRESS_AREA_CORE].init = ngx_egress_endpoint_init_area;
+    ecf->areas[NGX_EGRESS_AREA_CORE].data = ecf;
+
     for (i = 0; cycle->modules[i]; i++) {
         if (cycle->modules[i]->type != NGX_EGRESS_MODULE) {
             continue;
@@ -624,6 +633,33 @@ ngx_egress_check_needs(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     }
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_init_process(ngx_cycle_t *cycle)
+{
+    /* not in the cache's loader and manager */
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    ngx_egress_pool_init_process();
+
+    if (ngx_egress_endpoint_init_process(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_egress_resolve_init_process(cycle);
+}
+
+
+static void
+ngx_egress_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_egress_endpoint_exit_process(cycle);
 }
 
 
@@ -1035,8 +1071,49 @@ ngx_egress_resolver(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+#if (NGX_HAVE_INET6)
+
+    if (ecf->resolver->ipv6) {
+        return ngx_egress_resolver4(cf, ecf);
+    }
+
+#endif
+
     return NGX_CONF_OK;
 }
+
+
+#if (NGX_HAVE_INET6)
+
+/* the same servers, for those of them that fail a name for its AAAA */
+
+static char *
+ngx_egress_resolver4(ngx_conf_t *cf, ngx_egress_conf_t *ecf)
+{
+    ngx_str_t   *value, *names;
+    ngx_uint_t   i, n;
+
+    value = cf->args->elts;
+
+    names = ngx_palloc(cf->temp_pool, cf->args->nelts * sizeof(ngx_str_t));
+    if (names == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1, n = 0; i < cf->args->nelts; i++) {
+        if (ngx_strncmp(value[i].data, "ipv", 3) != 0) {
+            names[n++] = value[i];
+        }
+    }
+
+    ngx_str_set(&names[n], "ipv6=off");
+
+    ecf->resolver4 = ngx_resolver_create(cf, names, n + 1);
+
+    return ecf->resolver4 ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+#endif
 
 
 static char *

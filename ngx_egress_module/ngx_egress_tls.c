@@ -318,12 +318,34 @@ ngx_egress_tls_ssl(ngx_egress_flow_t *flow)
 }
 
 
-/* the name to say in SNI and, without tls_san, to verify */
+ngx_str_t *
+ngx_egress_tls_server_name(ngx_egress_flow_t *flow)
+{
+    ngx_str_t             *hosts;
+    ngx_egress_service_t  *svc;
+
+    svc = flow->service;
+
+    /* without a host, what the client calls it does not count */
+
+    if (svc->tls->name.len || svc->hosts == NULL) {
+        return &svc->tls->name;
+    }
+
+    if (ngx_egress_service_has_host(svc, &flow->host)) {
+        return &flow->host;
+    }
+
+    hosts = svc->hosts->elts;
+
+    return (hosts[0].data[0] == '*') ? NULL : &hosts[0];
+}
+
 
 ngx_int_t
 ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c)
 {
-    ngx_str_t         *name, *hosts;
+    ngx_str_t         *name;
     ngx_ssl_conn_t    *ssl;
     ngx_egress_tls_t  *tls;
     u_char             buf[NGX_EGRESS_HOST_MAX + 1];
@@ -331,19 +353,12 @@ ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c)
     tls = flow->service->tls;
     ssl = c->ssl->connection;
 
-    /* without a host, what the client calls it does not count */
+    name = ngx_egress_tls_server_name(flow);
 
-    if (tls->name.len || flow->service->hosts == NULL) {
-        name = &tls->name;
-
-    } else {
-        hosts = flow->service->hosts->elts;
-        name = (hosts[0].data[0] == '*') ? &flow->host : &hosts[0];
-    }
-
-    if (name->len > NGX_EGRESS_HOST_MAX
-        || (name->len == 0 && flow->service->hosts))
-    {
+    if (name == NULL || name->len > NGX_EGRESS_HOST_MAX) {
+        ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                      "no name of egress service \"%V\" to verify",
+                      &flow->service->name);
         return NGX_ERROR;
     }
 

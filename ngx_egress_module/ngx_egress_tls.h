@@ -27,5 +27,13 @@ ngx_ssl_t *ngx_egress_tls_ssl(ngx_egress_flow_t *flow);
  */
 ngx_int_t ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c);
 
+/*
+ * The name to say in SNI and, without tls_san, to verify: tls_name, or the
+ * name asked for if it is the service's, or the service's first; empty for a
+ * service without a host.  NULL: it has a wildcard, and the name asked for is
+ * not of it.
+ */
+ngx_str_t *ngx_egress_tls_server_name(ngx_egress_flow_t *flow);
+
 
 #endif /* _NGX_EGRESS_TLS_H_INCLUDED_ */

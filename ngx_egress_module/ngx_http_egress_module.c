@@ -56,10 +56,27 @@ typedef struct {
     ngx_egress_flow_t              flow;
     ngx_http_request_t            *request;
     ngx_uint_t                     failure;   /* of the last attempt, or 0 */
+    ngx_event_t                    timer;     /* of the attempt */
+
+    /* of the module that makes the request, while ours stand before them */
+
+    ngx_int_t                    (*process_header)(ngx_http_request_t *r);
+    ngx_int_t                    (*reinit_request)(ngx_http_request_t *r);
+    ngx_uint_t                     status;    /* that is tried again; or 0 */
+
     unsigned                       resumed:1;
+    unsigned                       timedout:1;
     unsigned                       rewritten:1;
     unsigned                       body_sent:1;
 } ngx_http_egress_ctx_t;
+
+
+/* the statuses after which nginx itself can go to another server */
+
+typedef struct {
+    ngx_uint_t                     status;
+    ngx_uint_t                     mask;
+} ngx_http_egress_next_t;
 
 
 static ngx_int_t ngx_http_egress_handler(ngx_http_request_t *r);
@@ -89,8 +106,20 @@ static ngx_int_t ngx_http_egress_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_egress_set_conf(ngx_http_request_t *r,
     ngx_http_egress_ctx_t *ctx);
+static void ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
+    ngx_http_upstream_conf_t *conf);
+static ngx_int_t ngx_http_egress_reinit_request(ngx_http_request_t *r);
+static ngx_int_t ngx_http_egress_process_header(ngx_http_request_t *r);
+static void ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
+    ngx_http_upstream_t *u);
+static ngx_uint_t ngx_http_egress_idempotent(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_get_peer(ngx_peer_connection_t *pc,
     void *data);
+static void ngx_http_egress_timer_handler(ngx_event_t *ev);
+static void ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx,
+    ngx_peer_connection_t *pc);
+static void ngx_http_egress_keep(ngx_http_egress_ctx_t *ctx,
+    ngx_peer_connection_t *pc, ngx_uint_t state);
 static void ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static ngx_int_t ngx_http_egress_set_session(ngx_peer_connection_t *pc,
@@ -98,6 +127,8 @@ static ngx_int_t ngx_http_egress_set_session(ngx_peer_connection_t *pc,
 static void ngx_http_egress_save_session(ngx_peer_connection_t *pc,
     void *data);
 
+static ngx_int_t ngx_http_egress_value(ngx_egress_flow_t *flow,
+    ngx_str_t *name, ngx_uint_t hash, ngx_str_t *value);
 static ngx_int_t ngx_http_egress_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_egress_add_variables(ngx_conf_t *cf);
@@ -259,6 +290,18 @@ static ngx_http_egress_pass_t  ngx_http_egress_passes[] = {
 };
 
 
+static ngx_http_egress_next_t  ngx_http_egress_nexts[] = {
+    { NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_UPSTREAM_FT_HTTP_500 },
+    { NGX_HTTP_BAD_GATEWAY, NGX_HTTP_UPSTREAM_FT_HTTP_502 },
+    { NGX_HTTP_SERVICE_UNAVAILABLE, NGX_HTTP_UPSTREAM_FT_HTTP_503 },
+    { NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_UPSTREAM_FT_HTTP_504 },
+    { NGX_HTTP_FORBIDDEN, NGX_HTTP_UPSTREAM_FT_HTTP_403 },
+    { NGX_HTTP_NOT_FOUND, NGX_HTTP_UPSTREAM_FT_HTTP_404 },
+    { NGX_HTTP_TOO_MANY_REQUESTS, NGX_HTTP_UPSTREAM_FT_HTTP_429 },
+    { 0, 0 }
+};
+
+
 static ngx_str_t  ngx_http_egress_rbac_text =
     ngx_string("RBAC: access denied");
 static ngx_str_t  ngx_http_egress_limit_text =
@@ -332,7 +375,7 @@ ngx_http_egress_handler(ngx_http_request_t *r)
         return ngx_http_egress_refuse(r, ctx);
     }
 
-    rc = ngx_egress_resolve(flow);
+    rc = ngx_egress_reach(flow);
 
     if (rc == NGX_OK) {
         return NGX_DECLINED;
@@ -607,6 +650,7 @@ ngx_http_egress_create_ctx(ngx_http_request_t *r)
     ctx->flow.pool = r->pool;
     ctx->flow.log = r->connection->log;
     ctx->flow.wake = ngx_http_egress_wake;
+    ctx->flow.variable = ngx_http_egress_value;
 
     cln->handler = ngx_http_egress_cleanup;
 
@@ -621,7 +665,11 @@ ngx_http_egress_cleanup(void *data)
 {
     ngx_http_egress_ctx_t *ctx = data;
 
-    ngx_egress_resolve_cancel(&ctx->flow);
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
+
+    ngx_egress_release(&ctx->flow);
 }
 
 
@@ -745,10 +793,7 @@ ngx_http_egress_init_peer(ngx_http_request_t *r,
     elcf = ngx_http_get_module_loc_conf(r, ngx_http_egress_module);
     ctx = ngx_http_egress_find_ctx(r);
 
-    if (!elcf->enable || ctx == NULL || ctx->flow.npeers == 0
-        || (ctx->flow.verdict != NGX_EGRESS_ALLOWED
-            && ctx->flow.verdict != NGX_EGRESS_REPORTED))
-    {
+    if (!elcf->enable || ctx == NULL || !ngx_egress_reached(&ctx->flow)) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                       "egress refuses to dial without a verdict");
         return NGX_ERROR;
@@ -758,14 +803,20 @@ ngx_http_egress_init_peer(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    ctx->flow.next = 0;
-
     u->peer.data = ctx;
     u->peer.get = ngx_http_egress_get_peer;
     u->peer.free = ngx_http_egress_free_peer;
     u->peer.set_session = ngx_http_egress_set_session;
     u->peer.save_session = ngx_http_egress_save_session;
-    u->peer.tries = ctx->flow.npeers;
+    u->peer.tries = ngx_egress_tries(&ctx->flow);
+
+    if (ngx_egress_has_retry(&ctx->flow)) {
+        ctx->process_header = u->process_header;
+        ctx->reinit_request = u->reinit_request;
+
+        u->process_header = ngx_http_egress_process_header;
+        u->reinit_request = ngx_http_egress_reinit_request;
+    }
 
     return NGX_OK;
 }
@@ -792,6 +843,10 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
     *conf = *u->conf;
 
     conf->connect_timeout = ngx_egress_connect_timeout(&ctx->flow);
+
+    if (ngx_egress_has_retry(&ctx->flow)) {
+        ngx_http_egress_set_next(ctx, conf);
+    }
 
     /* an external service has no say in where this nginx goes */
 
@@ -833,24 +888,166 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
 }
 
 
+/*
+ * "retry" of the service says what is tried again, in place of the location's
+ * proxy_next_upstream: errors are decided in free(), statuses here.
+ */
+
+static void
+ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
+    ngx_http_upstream_conf_t *conf)
+{
+    ngx_uint_t               idempotent;
+    ngx_http_egress_next_t  *next;
+
+    conf->next_upstream_tries = 0;
+    conf->next_upstream_timeout = 0;
+    conf->next_upstream = NGX_HTTP_UPSTREAM_FT_ERROR
+                          |NGX_HTTP_UPSTREAM_FT_TIMEOUT
+                          |NGX_HTTP_UPSTREAM_FT_INVALID_HEADER;
+
+    idempotent = ngx_http_egress_idempotent(ctx->request);
+
+    for (next = ngx_http_egress_nexts; next->status; next++) {
+        if (ngx_egress_may_retry(&ctx->flow, next->status, 1, idempotent)) {
+            conf->next_upstream |= next->mask;
+        }
+    }
+
+    /* what any other status is made, for a moment */
+
+    if (idempotent) {
+        conf->next_upstream |= NGX_HTTP_UPSTREAM_FT_HTTP_502;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_egress_reinit_request(ngx_http_request_t *r)
+{
+    ngx_int_t               rc;
+    ngx_http_egress_ctx_t  *ctx;
+
+    ctx = ngx_http_egress_find_ctx(r);
+
+    rc = ctx->reinit_request(r);
+
+    ctx->process_header = r->upstream->process_header;
+    r->upstream->process_header = ngx_http_egress_process_header;
+
+    return rc;
+}
+
+
+/* the module goes from the status line to the header by its own pointer */
+
+static ngx_int_t
+ngx_http_egress_process_header(ngx_http_request_t *r)
+{
+    ngx_int_t               rc;
+    ngx_http_upstream_t    *u;
+    ngx_http_egress_ctx_t  *ctx;
+
+    u = r->upstream;
+    ctx = ngx_http_egress_find_ctx(r);
+
+    u->process_header = ctx->process_header;
+
+    rc = u->process_header(r);
+
+    ctx->process_header = u->process_header;
+    u->process_header = ngx_http_egress_process_header;
+
+    if (rc == NGX_OK
+        && u->headers_in.status_n >= NGX_HTTP_SPECIAL_RESPONSE)
+    {
+        ngx_http_egress_retry_status(ctx, u);
+    }
+
+    return rc;
+}
+
+
+/*
+ * nginx goes on to another server after the statuses that it knows, if there
+ * are tries left: one that it doesn't know has to look like one that it does.
+ */
+
+static void
+ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
+    ngx_http_upstream_t *u)
+{
+    ngx_uint_t               status;
+    ngx_egress_flow_t       *flow;
+    ngx_http_egress_next_t  *next;
+
+    flow = &ctx->flow;
+    status = u->headers_in.status_n;
+
+    if (!ngx_egress_may_retry(flow, status, 1,
+                            ngx_http_egress_idempotent(ctx->request)))
+    {
+        if (status == NGX_HTTP_BAD_GATEWAY) {
+            u->peer.tries = 1;
+        }
+
+        return;
+    }
+
+    if (u->peer.tries <= 1) {
+        flow->exhausted = (ngx_egress_tries(flow) > 1);
+        return;
+    }
+
+    /* the answer is passed on if another try would be one too many */
+
+    if (ngx_egress_retry(flow) != NGX_OK) {
+        u->peer.tries = 1;
+        return;
+    }
+
+    for (next = ngx_http_egress_nexts; next->status; next++) {
+        if (next->status == status) {
+            return;
+        }
+    }
+
+    ctx->status = status;
+    u->headers_in.status_n = NGX_HTTP_BAD_GATEWAY;
+}
+
+
+/* RFC 9110, 9.2.2; a method that nginx does not know is not */
+
+static ngx_uint_t
+ngx_http_egress_idempotent(ngx_http_request_t *r)
+{
+    return (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD|NGX_HTTP_PUT
+                         |NGX_HTTP_DELETE|NGX_HTTP_OPTIONS|NGX_HTTP_TRACE))
+           != 0;
+}
+
+
 static ngx_int_t
 ngx_http_egress_get_peer(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_egress_ctx_t *ctx = data;
 
+    ngx_int_t           rc;
+    ngx_connection_t   *c;
     ngx_egress_peer_t  *peer;
 
     peer = ngx_egress_next_peer(&ctx->flow);
 
-    /* the failure of an earlier attempt is not this one's */
-
-    if (peer) {
-        ctx->failure = 0;
-    }
-
     if (peer == NULL) {
         return NGX_BUSY;
     }
+
+    /* the failure of an earlier attempt is not this one's */
+
+    ctx->failure = 0;
+    ctx->status = 0;
+    ctx->timedout = 0;
 
     pc->sockaddr = peer->sockaddr;
     pc->socklen = peer->socklen;
@@ -858,7 +1055,60 @@ ngx_http_egress_get_peer(ngx_peer_connection_t *pc, void *data)
     pc->cached = 0;
     pc->connection = NULL;
 
-    return NGX_OK;
+    if (ngx_egress_try_timeout(&ctx->flow)) {
+        ctx->timer.handler = ngx_http_egress_timer_handler;
+        ctx->timer.data = ctx;
+        ctx->timer.log = ctx->flow.log;
+
+        ngx_add_timer(&ctx->timer, ngx_egress_try_timeout(&ctx->flow));
+    }
+
+    c = ngx_egress_kept(&ctx->flow);
+
+    if (c) {
+        c->sent = 0;
+        c->data = NULL;
+
+        pc->connection = c;
+        pc->cached = 1;
+
+        return NGX_DONE;
+    }
+
+    rc = ngx_egress_connect(&ctx->flow, pc);
+
+    /* NGX_OK would have it done once more by nginx */
+
+    return (rc == NGX_OK) ? NGX_DONE : rc;
+}
+
+
+/* the time for one attempt, until its answer begins, is over */
+
+static void
+ngx_http_egress_timer_handler(ngx_event_t *ev)
+{
+    ngx_event_t            *event;
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_egress_ctx_t  *ctx;
+
+    ctx = ev->data;
+    r = ctx->request;
+    c = r->upstream->peer.connection;
+
+    if (c == NULL || r->upstream->header_sent) {
+        return;
+    }
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    ctx->timedout = 1;
+
+    event = (c->ssl && !c->ssl->handshaked) ? c->write : c->read;
+
+    event->timedout = 1;
+    event->handler(event);
 }
 
 
@@ -868,25 +1118,128 @@ ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_egress_ctx_t *ctx = data;
 
-    ngx_connection_t     *c;
+    ngx_uint_t            status;
     ngx_http_upstream_t  *u;
+
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
 
     if (pc->tries) {
         pc->tries--;
     }
 
     u = ctx->request->upstream;
+    status = ctx->status ? ctx->status : u->headers_in.status_n;
 
     ctx->failure = 0;
 
-    if (!(state & NGX_PEER_FAILED) || u->request_sent) {
+    if (status) {
+        ngx_egress_outcome(&ctx->flow,
+                           status < NGX_HTTP_INTERNAL_SERVER_ERROR
+                               ? NGX_EGRESS_OUTCOME_OK
+                           : (status >= NGX_HTTP_BAD_GATEWAY
+                              && status <= NGX_HTTP_GATEWAY_TIME_OUT)
+                               ? NGX_EGRESS_OUTCOME_GATEWAY
+                               : NGX_EGRESS_OUTCOME_5XX);
+
+    } else if (state & NGX_PEER_FAILED) {
+        ngx_http_egress_failed(ctx, pc);
+        ngx_egress_outcome(&ctx->flow, NGX_EGRESS_OUTCOME_LOCAL);
+    }
+
+    ngx_http_egress_keep(ctx, pc, state);
+
+    /* what is tried again goes on with its slot */
+
+    if (!(state & (NGX_PEER_FAILED|NGX_PEER_NEXT))
+        || (pc->tries == 0 && !pc->cached))
+    {
+        ngx_egress_peer_free(&ctx->flow);
+    }
+}
+
+
+/* no answer: why, and is there another try */
+
+static void
+ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
+{
+    ngx_uint_t            sent, idempotent;
+    ngx_connection_t     *c;
+    ngx_egress_flow_t    *flow;
+    ngx_http_upstream_t  *u;
+
+    u = ctx->request->upstream;
+    c = pc->connection;
+    flow = &ctx->flow;
+
+    sent = u->request_sent;
+
+    if (ctx->timedout
+        || (sent && c && (c->read->timedout || c->write->timedout)))
+    {
+        ctx->failure = NGX_EGRESS_UPSTREAM_TIMEOUT;
+
+    } else if (!sent) {
+        ctx->failure = (c && c->ssl && !c->ssl->handshaked)
+                       ? NGX_EGRESS_TLS_FAILED : NGX_EGRESS_CONNECT_FAILED;
+    }
+
+    idempotent = ngx_http_egress_idempotent(ctx->request);
+
+    if (!ngx_egress_has_retry(flow)) {
+
+        /* nginx takes a method that it doesn't know for an idempotent one */
+
+        if (sent && !idempotent
+            && !(u->conf->next_upstream
+                 & NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT))
+        {
+            pc->tries = 0;
+            pc->cached = 0;
+        }
+
         return;
     }
 
-    c = pc->connection;
+    if (ngx_egress_may_retry(flow, 0, sent, idempotent)) {
 
-    ctx->failure = (c && c->ssl && !c->ssl->handshaked)
-                   ? NGX_EGRESS_TLS_FAILED : NGX_EGRESS_CONNECT_FAILED;
+        if (pc->tries == 0) {
+            flow->exhausted = (ngx_egress_tries(flow) > 1);
+            pc->cached = 0;
+            return;
+        }
+
+        if (ngx_egress_retry(flow) == NGX_OK) {
+            return;
+        }
+    }
+
+    /* nor once more because the connection had been idle */
+
+    pc->tries = 0;
+    pc->cached = 0;
+}
+
+
+static void
+ngx_http_egress_keep(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc,
+    ngx_uint_t state)
+{
+    ngx_http_upstream_t  *u;
+
+    u = ctx->request->upstream;
+
+    if (pc->connection == NULL || (state & NGX_PEER_FAILED)
+        || !u->keepalive || !u->request_body_sent)
+    {
+        return;
+    }
+
+    if (ngx_egress_keep(&ctx->flow, pc->connection) == NGX_OK) {
+        pc->connection = NULL;
+    }
 }
 
 
@@ -908,6 +1261,25 @@ ngx_http_egress_save_session(ngx_peer_connection_t *pc, void *data)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, pc->log, 0,
                    "http egress session is not saved");
+}
+
+
+static ngx_int_t
+ngx_http_egress_value(ngx_egress_flow_t *flow, ngx_str_t *name,
+    ngx_uint_t hash, ngx_str_t *value)
+{
+    ngx_http_variable_value_t  *vv;
+
+    vv = ngx_http_get_variable(flow->data, name, hash);
+
+    if (vv == NULL || vv->not_found) {
+        return NGX_DECLINED;
+    }
+
+    value->len = vv->len;
+    value->data = vv->data;
+
+    return NGX_OK;
 }
 
 

@@ -35,6 +35,9 @@
 
 #define NGX_STREAM_EGRESS_HELLO_SIZE     2048
 
+/* looks at an idle session within its timeout */
+#define NGX_STREAM_EGRESS_IDLE_LOOKS     8
+
 /* where nginx's own ssl module says that a client certificate is asked for */
 #define NGX_STREAM_EGRESS_VERIFY_OFF     0
 
@@ -69,6 +72,10 @@ typedef struct {
     ngx_event_t                      timer;      /* of the preread */
     ngx_peer_connection_t            pc;         /* until handed over */
     ngx_uint_t                       failure;    /* of the last attempt */
+    ngx_uint_t                       tries;      /* that are left */
+    ngx_event_t                      idle;       /* timer of the session */
+    ngx_msec_t                       active;     /* last */
+    off_t                            moved;      /* bytes, until then */
     unsigned                         preread:1;  /* done */
     unsigned                         timedout:1;
     unsigned                         bad:1;      /* not a hello we accept */
@@ -105,8 +112,15 @@ static void ngx_stream_egress_handshake(ngx_stream_session_t *s,
 static void ngx_stream_egress_handshake_handler(ngx_connection_t *c);
 static void ngx_stream_egress_next(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx, ngx_uint_t failure);
+static void ngx_stream_egress_failed(ngx_stream_egress_ctx_t *ctx,
+    ngx_uint_t failure);
 static void ngx_stream_egress_close(ngx_stream_egress_ctx_t *ctx);
+static void ngx_stream_egress_client_handler(ngx_event_t *ev);
+static void ngx_stream_egress_idle(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_idle_handler(ngx_event_t *ev);
+static ngx_int_t ngx_stream_egress_value(ngx_egress_flow_t *flow,
+    ngx_str_t *name, ngx_uint_t hash, ngx_str_t *value);
 static void ngx_stream_egress_refuse(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_send_alert(ngx_connection_t *c,
@@ -780,10 +794,10 @@ ngx_stream_egress_content_handler(ngx_stream_session_t *s)
 
     /* nothing is read from the client before it can be passed on */
 
-    c->read->handler = ngx_stream_egress_idle_handler;
-    c->write->handler = ngx_stream_egress_idle_handler;
+    c->read->handler = ngx_stream_egress_client_handler;
+    c->write->handler = ngx_stream_egress_client_handler;
 
-    rc = ngx_egress_resolve(flow);
+    rc = ngx_egress_reach(flow);
 
     if (rc == NGX_AGAIN) {
         c->log->action = "resolving egress service";
@@ -856,6 +870,8 @@ ngx_stream_egress_wake(ngx_egress_flow_t *flow)
         return;
     }
 
+    ctx->tries = ngx_egress_tries(flow);
+
     ngx_stream_egress_connect(s, ctx);
 }
 
@@ -873,32 +889,35 @@ ngx_stream_egress_connect(ngx_stream_session_t *s,
 
     for ( ;; ) {
 
-        peer = ngx_egress_next_peer(&ctx->flow);
+        peer = ctx->tries ? ngx_egress_next_peer(&ctx->flow) : NULL;
 
         if (peer == NULL) {
+            ctx->flow.exhausted = (ctx->tries == 0
+                                   && ngx_egress_has_retry(&ctx->flow)
+                                   && ngx_egress_tries(&ctx->flow) > 1);
             ngx_egress_fail(&ctx->flow, ctx->failure);
             ngx_stream_egress_refuse(s, ctx);
             return;
         }
+
+        ctx->tries--;
 
         ngx_memzero(&ctx->pc, sizeof(ngx_peer_connection_t));
 
         ctx->pc.sockaddr = peer->sockaddr;
         ctx->pc.socklen = peer->socklen;
         ctx->pc.name = &peer->name;
-        ctx->pc.get = ngx_event_get_peer;
         ctx->pc.log = c->log;
         ctx->pc.log_error = NGX_ERROR_ERR;
         ctx->pc.type = SOCK_STREAM;
 
-        rc = ngx_event_connect_peer(&ctx->pc);
+        rc = ngx_egress_connect(&ctx->flow, &ctx->pc);
 
         if (rc == NGX_OK || rc == NGX_AGAIN) {
             break;
         }
 
-        ctx->pc.connection = NULL;
-        ctx->failure = NGX_EGRESS_CONNECT_FAILED;
+        ngx_stream_egress_failed(ctx, NGX_EGRESS_CONNECT_FAILED);
     }
 
     pc = ctx->pc.connection;
@@ -988,6 +1007,9 @@ ngx_stream_egress_connected(ngx_stream_session_t *s,
         ngx_del_timer(pc->write);
     }
 
+    ngx_egress_outcome(&ctx->flow, NGX_EGRESS_OUTCOME_OK);
+    ngx_stream_egress_idle(s, ctx);
+
     /* nginx's proxy takes the connection in ngx_stream_egress_get_peer() */
 
     escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
@@ -1063,10 +1085,24 @@ static void
 ngx_stream_egress_next(ngx_stream_session_t *s, ngx_stream_egress_ctx_t *ctx,
     ngx_uint_t failure)
 {
+    ngx_stream_egress_close(ctx);
+    ngx_stream_egress_failed(ctx, failure);
+    ngx_stream_egress_connect(s, ctx);
+}
+
+
+static void
+ngx_stream_egress_failed(ngx_stream_egress_ctx_t *ctx, ngx_uint_t failure)
+{
     ctx->failure = failure;
 
-    ngx_stream_egress_close(ctx);
-    ngx_stream_egress_connect(s, ctx);
+    ngx_egress_outcome(&ctx->flow, NGX_EGRESS_OUTCOME_LOCAL);
+
+    if (ngx_egress_has_retry(&ctx->flow)
+        && !ngx_egress_may_retry(&ctx->flow, 0, 0, 0))
+    {
+        ctx->tries = 0;
+    }
 }
 
 
@@ -1095,10 +1131,80 @@ ngx_stream_egress_close(ngx_stream_egress_ctx_t *ctx)
 
 
 static void
-ngx_stream_egress_idle_handler(ngx_event_t *ev)
+ngx_stream_egress_client_handler(ngx_event_t *ev)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_STREAM, ev->log, 0,
                    "egress client event while waiting");
+}
+
+
+/*
+ * The timeout of nginx's proxy is the location's, and private: the service's
+ * own is looked after from here.
+ */
+
+static void
+ngx_stream_egress_idle(ngx_stream_session_t *s, ngx_stream_egress_ctx_t *ctx)
+{
+    ngx_msec_t  timeout;
+
+    timeout = ngx_egress_idle_timeout(&ctx->flow);
+
+    if (timeout == 0) {
+        return;
+    }
+
+    ctx->active = ngx_current_msec;
+
+    ctx->idle.handler = ngx_stream_egress_idle_handler;
+    ctx->idle.data = s->connection;
+    ctx->idle.log = s->connection->log;
+
+    ngx_add_timer(&ctx->idle, timeout / NGX_STREAM_EGRESS_IDLE_LOOKS + 1);
+}
+
+
+static void
+ngx_stream_egress_idle_handler(ngx_event_t *ev)
+{
+    off_t                     moved;
+    ngx_msec_t                timeout;
+    ngx_event_t              *wev;
+    ngx_connection_t         *c, *pc;
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    c = ev->data;
+    s = c->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+    pc = s->upstream ? s->upstream->peer.connection : NULL;
+
+    if (pc == NULL) {
+        return;
+    }
+
+    timeout = ngx_egress_idle_timeout(&ctx->flow);
+    moved = s->received + c->sent + s->upstream->received + pc->sent;
+
+    if (moved != ctx->moved) {
+        ctx->moved = moved;
+        ctx->active = ngx_current_msec;
+
+    } else if (ngx_current_msec - ctx->active >= timeout) {
+
+        /* closed as after a timeout of the proxy's own */
+
+        ctx->flow.reason = NGX_EGRESS_UPSTREAM_TIMEOUT;
+
+        wev = c->write;
+        wev->timedout = 1;
+        wev->delayed = 0;
+        wev->handler(wev);
+        return;
+    }
+
+    ngx_add_timer(ev, timeout / NGX_STREAM_EGRESS_IDLE_LOOKS + 1);
 }
 
 
@@ -1212,6 +1318,7 @@ ngx_stream_egress_get_ctx(ngx_stream_session_t *s)
     ctx->flow.pool = c->pool;
     ctx->flow.log = c->log;
     ctx->flow.wake = ngx_stream_egress_wake;
+    ctx->flow.variable = ngx_stream_egress_value;
 
     cln->handler = ngx_stream_egress_cleanup;
 
@@ -1230,8 +1337,12 @@ ngx_stream_egress_cleanup(void *data)
         ngx_del_timer(&ctx->timer);
     }
 
-    ngx_egress_resolve_cancel(&ctx->flow);
+    if (ctx->idle.timer_set) {
+        ngx_del_timer(&ctx->idle);
+    }
+
     ngx_stream_egress_close(ctx);
+    ngx_egress_release(&ctx->flow);
 }
 
 
@@ -1308,6 +1419,25 @@ ngx_stream_egress_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state)
 {
     pc->tries = 0;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_value(ngx_egress_flow_t *flow, ngx_str_t *name,
+    ngx_uint_t hash, ngx_str_t *value)
+{
+    ngx_stream_variable_value_t  *vv;
+
+    vv = ngx_stream_get_variable(flow->data, name, hash);
+
+    if (vv == NULL || vv->not_found) {
+        return NGX_DECLINED;
+    }
+
+    value->len = vv->len;
+    value->data = vv->data;
+
+    return NGX_OK;
 }
 
 

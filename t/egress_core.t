@@ -147,6 +147,11 @@ like(get('dns.example.com'), qr/ 503 .*x-egress-reason: dns_failed/s,
 
 $t->dns(\%dns);
 
+# what failed is not asked again at once
+
+sleep 1;
+select undef, undef, undef, 0.1;
+
 is(code('dns.example.com'), 200, 'dns');
 like(get('static.example.com'), qr/ 200 .*ok static.example.com/s, 'static');
 is(code('STATIC.example.COM'), 200, 'case');

@@ -243,6 +243,11 @@ $t->dns({
 	'one.example.com' => '127.0.1.1',
 });
 
+# what failed is not asked again at once
+
+sleep 1;
+select undef, undef, undef, 0.1;
+
 foreach my $name (sort keys %guard) {
 	my $status = $guard{$name}[1];
 	my $reason = $status == 403 ? 'address_denied' : 'connect_failed';

@@ -265,6 +265,11 @@ is(answer($waiting), alert(80), 'waiting over a reload');
 close($dns);
 $t->dns({ 'a.example.com' => '127.0.1.1' });
 
+# what failed is not asked again at once
+
+sleep 1;
+select undef, undef, undef, 0.1;
+
 # choice
 
 like(tls(8080, 'a.example.com'), qr/tls a.example.com$/, 'empty variable');

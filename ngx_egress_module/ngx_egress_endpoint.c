@@ -1,0 +1,909 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_egress_core.h>
+#include <ngx_egress_endpoint.h>
+
+
+/* spins before the owner of a lock is looked at */
+#define NGX_EGRESS_LOCK_SPIN      2048
+
+/* holds of a page: one page of the slab in all */
+#define NGX_EGRESS_PAGE_HOLDS                                                 \
+    ((ngx_pagesize - offsetof(ngx_egress_page_t, holds))                      \
+     / sizeof(ngx_egress_hold_t))
+
+/*
+ * A process may still have a set with an endpoint that has left the answer:
+ * it looks at the answer again before each use, so that this is ample.
+ */
+#define NGX_EGRESS_STATE_GRACE    60000
+
+
+static ngx_egress_zone_t *ngx_egress_zone_create(ngx_slab_pool_t *shpool,
+    ngx_egress_conf_t *ecf);
+static ngx_int_t ngx_egress_zone_configure(ngx_egress_zone_t *zone,
+    ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf);
+static ngx_int_t ngx_egress_zone_service(ngx_egress_zone_t *zone,
+    ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf,
+    ngx_egress_service_t *svc);
+static ngx_egress_share_t *ngx_egress_share_add(ngx_egress_zone_t *zone,
+    ngx_slab_pool_t *shpool, ngx_str_t *name);
+static void ngx_egress_zone_forget(ngx_egress_zone_t *zone,
+    ngx_slab_pool_t *shpool);
+static ngx_uint_t ngx_egress_zone_oldest(ngx_egress_zone_t *zone);
+static void ngx_egress_share_free(ngx_egress_zone_t *zone,
+    ngx_slab_pool_t *shpool, ngx_egress_share_t *share);
+
+static void ngx_egress_share_recount(ngx_egress_share_t *share);
+static ngx_int_t ngx_egress_hold_page(ngx_egress_zone_t *zone);
+static void ngx_egress_hold_give(ngx_egress_hold_t *hold, ngx_uint_t flags);
+static void ngx_egress_hold_release(ngx_egress_hold_t *hold);
+static void ngx_egress_proc_reap(ngx_egress_proc_t *proc,
+    ngx_atomic_uint_t pid);
+static ngx_int_t ngx_egress_state_init(ngx_egress_share_t *share,
+    ngx_slab_pool_t *shpool, struct sockaddr *sa, socklen_t socklen,
+    ngx_uint_t gen);
+static ngx_egress_state_t *ngx_egress_state_alloc(ngx_egress_share_t *share,
+    ngx_slab_pool_t *shpool, struct sockaddr *sa, socklen_t socklen);
+
+
+/* of this process */
+
+static ngx_egress_proc_t  *ngx_egress_proc;
+static ngx_egress_hold_t  *ngx_egress_free_holds;
+
+
+/* the finalizer of murmur hash 3: each bit of the result depends on all */
+
+uint64_t
+ngx_egress_mix(uint64_t n)
+{
+    n ^= n >> 33;
+    n *= 0xff51afd7ed558ccdULL;
+    n ^= n >> 33;
+    n *= 0xc4ceb9fe1a85ec53ULL;
+    n ^= n >> 33;
+
+    return n;
+}
+
+
+ngx_uint_t
+ngx_egress_alive(ngx_pid_t pid)
+{
+    return pid == ngx_pid || kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH;
+}
+
+
+ngx_egress_zone_t *
+ngx_egress_endpoint_zone(ngx_slab_pool_t **shpool)
+{
+    return ngx_egress_area(NGX_EGRESS_AREA_CORE, shpool);
+}
+
+
+ngx_int_t
+ngx_egress_log_due(ngx_msec_t *logged)
+{
+    ngx_msec_t  now, last;
+
+    now = ngx_current_msec;
+    last = *logged;
+
+    if (last && now - last < 1000) {
+        return NGX_DECLINED;
+    }
+
+    *logged = now ? now : 1;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_egress_endpoint_init_area(ngx_slab_pool_t *shpool, void **area,
+    void *data, ngx_log_t *log)
+{
+    ngx_egress_conf_t *ecf = data;
+
+    ngx_int_t           rc;
+    ngx_egress_zone_t  *zone;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    if (*area == NULL) {
+        *area = ngx_egress_zone_create(shpool, ecf);
+    }
+
+    zone = *area;
+
+    if (zone == NULL || zone->layout != NGX_EGRESS_ENDPOINT_LAYOUT) {
+        rc = NGX_ERROR;
+
+    } else {
+        rc = ngx_egress_zone_configure(zone, shpool, ecf);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return rc;
+}
+
+
+static ngx_egress_zone_t *
+ngx_egress_zone_create(ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf)
+{
+    ngx_uint_t          n;
+    ngx_egress_zone_t  *zone;
+
+    zone = ngx_slab_calloc_locked(shpool, sizeof(ngx_egress_zone_t));
+    if (zone == NULL) {
+        return NULL;
+    }
+
+    zone->layout = NGX_EGRESS_ENDPOINT_LAYOUT;
+
+    ngx_rbtree_init(&zone->shares, &zone->sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    /* some four names a bucket when all are there */
+
+    for (n = 64; n < (ecf->dns + ecf->services.nelts) / 4; n *= 2) {
+        /* void */
+    }
+
+    zone->names = ngx_slab_calloc_locked(shpool,
+                                         n * sizeof(ngx_egress_name_t *));
+    if (zone->names == NULL) {
+        return NULL;
+    }
+
+    zone->mask = n - 1;
+
+    return zone;
+}
+
+
+/*
+ * What the configuration has is reserved at start, so that nothing that grows
+ * later can take its place.
+ */
+
+static ngx_int_t
+ngx_egress_zone_configure(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_egress_conf_t *ecf)
+{
+    ngx_uint_t              i;
+    ngx_egress_service_t  **svc;
+
+    ecf->gen = ++zone->gen;
+
+    svc = ecf->services.elts;
+
+    for (i = 0; i < ecf->services.nelts; i++) {
+        if (ngx_egress_zone_service(zone, shpool, ecf, svc[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_egress_zone_service(zone, shpool, ecf, &ecf->any) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_egress_zone_forget(zone, shpool);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_egress_conf_t *ecf, ngx_egress_service_t *svc)
+{
+    ngx_uint_t              i;
+    ngx_egress_variant_t   *variant;
+    ngx_egress_endpoint_t  *ep;
+
+    svc->share = ngx_egress_share_add(zone, shpool, &svc->name);
+    if (svc->share == NULL) {
+        return NGX_ERROR;
+    }
+
+    svc->share->gen = ecf->gen;
+
+    ep = svc->endpoints ? svc->endpoints->elts : NULL;
+
+    for (i = 0; ep && i < svc->endpoints->nelts; i++) {
+
+        if (ep[i].sockaddr) {
+            if (ngx_egress_state_init(svc->share, shpool, ep[i].sockaddr,
+                                      ep[i].socklen, ecf->gen)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        ep[i].name = ngx_egress_name_add(zone, shpool, &ep[i].address,
+                                         ecf->gen, ecf->dns);
+        if (ep[i].name == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < svc->nvariants; i++) {
+        variant = &svc->variants[i];
+
+        if (variant->host == NULL) {
+            continue;
+        }
+
+        variant->name = ngx_egress_name_add(zone, shpool, variant->host,
+                                            ecf->gen, ecf->dns);
+        if (variant->name == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_egress_share_t *
+ngx_egress_share_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_str_t *name)
+{
+    uint32_t             hash;
+    ngx_egress_share_t  *share;
+
+    hash = ngx_crc32_long(name->data, name->len);
+
+    share = (ngx_egress_share_t *) ngx_str_rbtree_lookup(&zone->shares, name,
+                                                         hash);
+    if (share) {
+        return share;
+    }
+
+    share = ngx_slab_calloc_locked(shpool, sizeof(ngx_egress_share_t)
+                                           + name->len);
+    if (share == NULL) {
+        return NULL;
+    }
+
+    share->sn.node.key = hash;
+    share->sn.str.len = name->len;
+    share->sn.str.data = (u_char *) share + sizeof(ngx_egress_share_t);
+    ngx_memcpy(share->sn.str.data, name->data, name->len);
+
+    ngx_rbtree_insert(&zone->shares, &share->sn.node);
+
+    share->link = zone->first;
+    zone->first = share;
+
+    return share;
+}
+
+
+/*
+ * Shares that no process can have any more go when a configuration comes: the
+ * tree is changed by the master only, which nobody kills to go on.
+ */
+
+static void
+ngx_egress_zone_forget(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
+{
+    ngx_uint_t            i, oldest;
+    ngx_egress_name_t    *name;
+    ngx_egress_share_t   *share, **p;
+
+    oldest = ngx_egress_zone_oldest(zone);
+
+    for (p = &zone->first; *p; /* void */ ) {
+
+        share = *p;
+
+        if (share->gen >= oldest) {
+            p = &share->link;
+            continue;
+        }
+
+        *p = share->link;
+        ngx_egress_share_free(zone, shpool, share);
+    }
+
+    /* these stay as long as there is room for what is asked for */
+
+    for (i = 0; i <= zone->mask; i++) {
+        for (name = zone->names[i]; name; name = name->next) {
+            if (name->gen && name->gen < oldest) {
+                name->gen = 0;
+                zone->asked++;
+            }
+        }
+    }
+}
+
+
+/* the oldest configuration that may still be in use; the last one counts */
+
+static ngx_uint_t
+ngx_egress_zone_oldest(ngx_egress_zone_t *zone)
+{
+    ngx_uint_t         i, oldest;
+    ngx_atomic_int_t   pid;
+
+    /* the one before is what a failed reload goes back to */
+
+    oldest = zone->gen - 1;
+
+    for (i = 0; i < NGX_EGRESS_PROCS; i++) {
+        pid = (ngx_atomic_int_t) zone->procs[i].pid;
+
+        if (pid && zone->procs[i].gen < oldest) {
+            oldest = zone->procs[i].gen;
+        }
+    }
+
+    return oldest;
+}
+
+
+static void
+ngx_egress_share_free(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_egress_share_t *share)
+{
+    ngx_egress_state_t  *state, *next;
+
+    ngx_rbtree_delete(&zone->shares, &share->sn.node);
+
+    for (state = share->states; state; state = next) {
+        next = state->next;
+        ngx_slab_free_locked(shpool, state);
+    }
+
+    ngx_slab_free_locked(shpool, share);
+}
+
+
+ngx_int_t
+ngx_egress_endpoint_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t          i;
+    ngx_slab_pool_t    *shpool;
+    ngx_atomic_uint_t   pid;
+    ngx_egress_page_t  *page;
+    ngx_egress_zone_t  *zone;
+
+    ngx_egress_proc = NULL;
+    ngx_egress_free_holds = NULL;
+
+    zone = ngx_egress_endpoint_zone(&shpool);
+    if (zone == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_egress_endpoint_reap(zone, cycle->log);
+
+    for (i = 0; i < NGX_EGRESS_PROCS; i++) {
+
+        pid = zone->procs[i].pid;
+
+        /* a pid that is this process's own is the one of a dead one */
+
+        if (pid == (ngx_atomic_uint_t) ngx_pid
+            || pid == -(ngx_atomic_uint_t) ngx_pid)
+        {
+            ngx_egress_proc_reap(&zone->procs[i], pid);
+        }
+
+        if (ngx_atomic_cmp_set(&zone->procs[i].pid, 0, ngx_pid)) {
+            ngx_egress_proc = &zone->procs[i];
+            break;
+        }
+    }
+
+    if (ngx_egress_proc == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "more than %d processes in the egress zone",
+                      NGX_EGRESS_PROCS);
+        return NGX_OK;
+    }
+
+    ngx_egress_proc->gen = ngx_egress_get_core_conf(cycle)->gen;
+
+    for (page = ngx_egress_proc->pages; page; page = page->next) {
+        for (i = 0; i < page->n; i++) {
+            page->holds[i].next = ngx_egress_free_holds;
+            ngx_egress_free_holds = &page->holds[i];
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_egress_endpoint_exit_process(ngx_cycle_t *cycle)
+{
+    if (ngx_egress_proc == NULL) {
+        return;
+    }
+
+    ngx_egress_proc_reap(ngx_egress_proc, ngx_pid);
+
+    ngx_egress_proc = NULL;
+    ngx_egress_free_holds = NULL;
+}
+
+
+void
+ngx_egress_endpoint_reap(ngx_egress_zone_t *zone, ngx_log_t *log)
+{
+    ngx_uint_t         i;
+    ngx_atomic_int_t   pid;
+
+    for (i = 0; i < NGX_EGRESS_PROCS; i++) {
+
+        pid = (ngx_atomic_int_t) zone->procs[i].pid;
+
+        if (pid == 0 || ngx_egress_alive((ngx_pid_t) (pid < 0 ? -pid : pid)))
+        {
+            continue;
+        }
+
+        ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                      "egress gives back what process %P held",
+                      (ngx_pid_t) (pid < 0 ? -pid : pid));
+
+        ngx_egress_proc_reap(&zone->procs[i], pid);
+    }
+}
+
+
+/* who dies in here leaves its own pid, for the next one */
+
+static void
+ngx_egress_proc_reap(ngx_egress_proc_t *proc, ngx_atomic_uint_t pid)
+{
+    ngx_uint_t          i;
+    ngx_egress_page_t  *page;
+
+    if (!ngx_atomic_cmp_set(&proc->pid, pid, -(ngx_atomic_uint_t) ngx_pid)) {
+        return;
+    }
+
+    for (page = proc->pages; page; page = page->next) {
+        for (i = 0; i < page->n; i++) {
+            ngx_egress_hold_release(&page->holds[i]);
+        }
+    }
+
+    proc->gen = 0;
+
+    ngx_memory_barrier();
+
+    proc->pid = 0;
+}
+
+
+void
+ngx_egress_share_lock(ngx_egress_share_t *share)
+{
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  owner;
+
+    for ( ;; ) {
+
+        for (i = 0; i < NGX_EGRESS_LOCK_SPIN; i++) {
+
+            if (share->lock == 0
+                && ngx_atomic_cmp_set(&share->lock, 0, ngx_pid))
+            {
+                return;
+            }
+
+            ngx_cpu_pause();
+        }
+
+        owner = share->lock;
+
+        if (owner && !ngx_egress_alive((ngx_pid_t) owner)
+            && ngx_atomic_cmp_set(&share->lock, owner, ngx_pid))
+        {
+            ngx_egress_share_recount(share);
+            return;
+        }
+
+        ngx_sched_yield();
+    }
+}
+
+
+void
+ngx_egress_share_unlock(ngx_egress_share_t *share)
+{
+    (void) ngx_atomic_cmp_set(&share->lock, ngx_pid, 0);
+}
+
+
+/* the owner of the lock is dead: what it counted is what is held, no more */
+
+static void
+ngx_egress_share_recount(ngx_egress_share_t *share)
+{
+    ngx_uint_t           i, n, k;
+    ngx_egress_hold_t   *hold;
+    ngx_egress_page_t   *page;
+    ngx_egress_zone_t   *zone;
+    ngx_egress_state_t  *state;
+
+    zone = ngx_egress_endpoint_zone(NULL);
+
+    ngx_memzero(share->held, sizeof(share->held));
+
+    for (state = share->states; state; state = state->next) {
+        state->active = 0;
+    }
+
+    for (i = 0; i < NGX_EGRESS_PROCS; i++) {
+        for (page = zone->procs[i].pages; page; page = page->next) {
+            for (n = 0; n < page->n; n++) {
+
+                hold = &page->holds[n];
+
+                if (hold->share != share) {
+                    continue;
+                }
+
+                for (k = 0; k < NGX_EGRESS_HOLD_KINDS; k++) {
+                    share->held[k] += (hold->flags >> k) & 1;
+                }
+
+                if (hold->state) {
+                    hold->state->active++;
+                }
+            }
+        }
+    }
+}
+
+
+ngx_egress_hold_t *
+ngx_egress_hold_create(ngx_egress_share_t *share)
+{
+    ngx_egress_hold_t  *hold;
+    ngx_egress_zone_t  *zone;
+
+    zone = ngx_egress_endpoint_zone(NULL);
+
+    if (ngx_egress_proc == NULL
+        || (ngx_egress_free_holds == NULL
+            && ngx_egress_hold_page(zone) != NGX_OK))
+    {
+        (void) ngx_atomic_fetch_add(&zone->full, 1);
+        return NULL;
+    }
+
+    hold = ngx_egress_free_holds;
+    ngx_egress_free_holds = hold->next;
+
+    ngx_egress_share_lock(share);
+
+    hold->flags = 0;
+    hold->state = NULL;
+    hold->share = share;
+
+    ngx_egress_share_unlock(share);
+
+    return hold;
+}
+
+
+static ngx_int_t
+ngx_egress_hold_page(ngx_egress_zone_t *zone)
+{
+    ngx_uint_t          i;
+    ngx_slab_pool_t    *shpool;
+    ngx_egress_page_t  *page;
+
+    (void) ngx_egress_endpoint_zone(&shpool);
+
+    page = ngx_slab_calloc(shpool, ngx_pagesize);
+    if (page == NULL) {
+        return NGX_ERROR;
+    }
+
+    page->n = NGX_EGRESS_PAGE_HOLDS;
+
+    for (i = 0; i < page->n; i++) {
+        page->holds[i].next = ngx_egress_free_holds;
+        ngx_egress_free_holds = &page->holds[i];
+    }
+
+    page->next = ngx_egress_proc->pages;
+
+    ngx_memory_barrier();
+
+    ngx_egress_proc->pages = page;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_egress_hold_add(ngx_egress_hold_t *hold, ngx_uint_t flag, ngx_int_t max)
+{
+    ngx_uint_t           k;
+    ngx_egress_share_t  *share;
+
+    share = hold->share;
+
+    if (hold->flags & flag) {
+        return NGX_OK;
+    }
+
+    for (k = 0; (flag >> k) != 1; k++) { /* void */ }
+
+    ngx_egress_share_lock(share);
+
+    if (max != NGX_EGRESS_UNLIMITED && share->held[k] >= (ngx_uint_t) max) {
+        ngx_egress_share_unlock(share);
+        return NGX_BUSY;
+    }
+
+    hold->flags |= flag;
+    share->held[k]++;
+
+    ngx_egress_share_unlock(share);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_egress_hold_drop(ngx_egress_hold_t *hold, ngx_uint_t flags)
+{
+    if ((hold->flags & flags) == 0) {
+        return;
+    }
+
+    ngx_egress_share_lock(hold->share);
+
+    ngx_egress_hold_give(hold, flags);
+
+    ngx_egress_share_unlock(hold->share);
+
+    ngx_egress_wait_post();
+}
+
+
+/* share locked */
+
+static void
+ngx_egress_hold_give(ngx_egress_hold_t *hold, ngx_uint_t flags)
+{
+    ngx_uint_t  k;
+
+    flags &= hold->flags;
+
+    for (k = 0; k < NGX_EGRESS_HOLD_KINDS; k++) {
+        hold->share->held[k] -= (flags >> k) & 1;
+    }
+
+    hold->flags &= ~flags;
+}
+
+
+ngx_int_t
+ngx_egress_hold_use(ngx_egress_hold_t *hold, ngx_egress_state_t *state,
+    uint64_t id)
+{
+    ngx_int_t  rc;
+
+    rc = NGX_DECLINED;
+
+    ngx_egress_share_lock(hold->share);
+
+    /* memory that was set free has no such id, whatever it is used for */
+
+    if (state->id == id) {
+        hold->state = state;
+        state->active++;
+        state->picked++;
+
+        rc = NGX_OK;
+    }
+
+    ngx_egress_share_unlock(hold->share);
+
+    return rc;
+}
+
+
+void
+ngx_egress_hold_unuse(ngx_egress_hold_t *hold)
+{
+    if (hold->state == NULL) {
+        return;
+    }
+
+    ngx_egress_share_lock(hold->share);
+
+    hold->state->active--;
+    hold->state = NULL;
+
+    ngx_egress_share_unlock(hold->share);
+}
+
+
+void
+ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from)
+{
+    ngx_egress_share_lock(from->share);
+
+    to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;
+    to->state = from->state;
+
+    from->flags &= ~NGX_EGRESS_HOLD_CONNECTION;
+    from->state = NULL;
+
+    ngx_egress_share_unlock(from->share);
+}
+
+
+void
+ngx_egress_hold_destroy(ngx_egress_hold_t *hold)
+{
+    ngx_egress_hold_release(hold);
+
+    hold->next = ngx_egress_free_holds;
+    ngx_egress_free_holds = hold;
+
+    ngx_egress_wait_post();
+}
+
+
+static void
+ngx_egress_hold_release(ngx_egress_hold_t *hold)
+{
+    ngx_egress_share_t  *share;
+
+    share = hold->share;
+
+    if (share == NULL) {
+        return;
+    }
+
+    ngx_egress_share_lock(share);
+
+    if (hold->state) {
+        hold->state->active--;
+        hold->state = NULL;
+    }
+
+    ngx_egress_hold_give(hold, hold->flags);
+
+    hold->share = NULL;
+
+    ngx_egress_share_unlock(share);
+}
+
+
+ngx_egress_state_t *
+ngx_egress_state_add(ngx_egress_share_t *share, struct sockaddr *sa,
+    socklen_t socklen)
+{
+    ngx_slab_pool_t     *shpool;
+    ngx_egress_zone_t   *zone;
+    ngx_egress_state_t  *state;
+
+    zone = ngx_egress_endpoint_zone(&shpool);
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    state = ngx_egress_state_alloc(share, shpool, sa, socklen);
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    if (state == NULL) {
+        (void) ngx_atomic_fetch_add(&zone->full, 1);
+    }
+
+    return state;
+}
+
+
+/* the mutex is locked; older workers may be at work with the share */
+
+static ngx_int_t
+ngx_egress_state_init(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
+    struct sockaddr *sa, socklen_t socklen, ngx_uint_t gen)
+{
+    ngx_egress_state_t  *state;
+
+    for (state = share->states; state; state = state->next) {
+        if (ngx_cmp_sockaddr((struct sockaddr *) state->sockaddr,
+                             state->socklen, sa, socklen, 1)
+            == NGX_OK)
+        {
+            break;
+        }
+    }
+
+    if (state == NULL) {
+        state = ngx_egress_state_alloc(share, shpool, sa, socklen);
+        if (state == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    state->gen = gen;
+
+    return NGX_OK;
+}
+
+
+static ngx_egress_state_t *
+ngx_egress_state_alloc(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
+    struct sockaddr *sa, socklen_t socklen)
+{
+    ngx_egress_state_t  *state;
+
+    state = ngx_slab_calloc_locked(shpool,
+                                   offsetof(ngx_egress_state_t, sockaddr)
+                                   + socklen);
+    if (state == NULL) {
+        return NULL;
+    }
+
+    state->socklen = socklen;
+    ngx_memcpy(state->sockaddr, sa, socklen);
+
+    state->id = ngx_egress_mix(++share->ids + (uintptr_t) share);
+    state->seen = ngx_current_msec;
+    state->next = share->states;
+
+    ngx_memory_barrier();
+
+    share->states = state;
+
+    return state;
+}
+
+
+void
+ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
+{
+    ngx_slab_pool_t      *shpool;
+    ngx_egress_zone_t    *zone;
+    ngx_egress_state_t   *state, **p;
+
+    zone = ngx_egress_endpoint_zone(&shpool);
+
+    for (p = &share->states; *p; /* void */ ) {
+
+        state = *p;
+
+        if (state->active
+            || (state->gen && state->gen + 1 >= zone->gen)
+            || (ngx_msec_int_t) (now - state->seen) < NGX_EGRESS_STATE_GRACE)
+        {
+            p = &state->next;
+            continue;
+        }
+
+        *p = state->next;
+        state->id = 0;
+
+        ngx_slab_free(shpool, state);
+    }
+}
