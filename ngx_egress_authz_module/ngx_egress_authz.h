@@ -135,6 +135,12 @@ ngx_int_t ngx_egress_spiffe_parse(ngx_str_t *uri, ngx_egress_identity_t *id);
  */
 ngx_egress_identity_t *ngx_egress_identity(ngx_connection_t *c);
 
+/*
+ * Sets flow->identity to the one that the argument "principal" of a question
+ * names; as above if it names none, or none that could be.
+ */
+ngx_int_t ngx_egress_identity_asked(ngx_egress_flow_t *flow);
+
 
 extern ngx_module_t  ngx_egress_authz_module;
 

@@ -65,7 +65,12 @@ ngx_egress_authz(ngx_egress_flow_t *flow, ngx_uint_t mode)
         return NGX_OK;
     }
 
-    if (flow->identity == NULL) {
+    if (flow->explain) {
+        if (ngx_egress_identity_asked(flow) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+    } else if (flow->identity == NULL) {
         flow->identity = ngx_egress_identity(flow->connection);
 
         if (flow->identity == NULL) {

@@ -40,6 +40,56 @@ static ngx_egress_identity_t  ngx_egress_identity_handshake = {
 };
 
 
+/* of an administrator's question: with or without "spiffe://", or none */
+
+ngx_int_t
+ngx_egress_identity_asked(ngx_egress_flow_t *flow)
+{
+    ngx_str_t               value, uri;
+    ngx_egress_identity_t  *id;
+
+    id = ngx_pcalloc(flow->pool, sizeof(ngx_egress_identity_t));
+    if (id == NULL) {
+        return NGX_ERROR;
+    }
+
+    flow->identity = id;
+
+    switch (flow->explain->arg(flow->explain, "principal", &value)) {
+
+    case NGX_ERROR:
+        return NGX_ERROR;
+
+    case NGX_DECLINED:
+        ngx_str_set(&id->error, "no principal was given");
+        return NGX_OK;
+    }
+
+    uri = value;
+
+    if (value.len < 9 || ngx_strncmp(value.data, "spiffe://", 9) != 0) {
+
+        uri.len = sizeof("spiffe://") - 1 + value.len;
+        uri.data = ngx_pnalloc(flow->pool, uri.len);
+        if (uri.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(ngx_cpymem(uri.data, "spiffe://", 9), value.data,
+                   value.len);
+    }
+
+    if (ngx_egress_spiffe_parse(&uri, id) == NGX_OK
+        && id->principal.len == id->trust_domain.len)
+    {
+        ngx_memzero(id, sizeof(ngx_egress_identity_t));
+        ngx_str_set(&id->error, "SPIFFE ID without path");
+    }
+
+    return NGX_OK;
+}
+
+
 ngx_egress_identity_t *
 ngx_egress_identity(ngx_connection_t *c)
 {

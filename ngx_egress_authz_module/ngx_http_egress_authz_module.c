@@ -105,6 +105,10 @@ ngx_http_egress_authz_step(ngx_egress_flow_t *flow)
 {
     ngx_http_egress_authz_loc_conf_t  *alcf;
 
+    if (flow->explain) {
+        return ngx_egress_authz(flow, NGX_EGRESS_AUTHZ_ON);
+    }
+
     alcf = ngx_http_get_module_loc_conf((ngx_http_request_t *) flow->data,
                                         ngx_http_egress_authz_module);
 

@@ -104,6 +104,10 @@ ngx_stream_egress_authz_step(ngx_egress_flow_t *flow)
 {
     ngx_stream_egress_authz_srv_conf_t  *ascf;
 
+    if (flow->explain) {
+        return ngx_egress_authz(flow, NGX_EGRESS_AUTHZ_ON);
+    }
+
     ascf = ngx_stream_get_module_srv_conf((ngx_stream_session_t *) flow->data,
                                           ngx_stream_egress_authz_module);
 

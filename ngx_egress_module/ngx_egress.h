@@ -36,6 +36,13 @@
 #define NGX_EGRESS_STEP_RATELIMIT  1
 #define NGX_EGRESS_STEPS           2
 
+/* what a report belongs to: ngx_egress_add_report() */
+
+#define NGX_EGRESS_REPORT_STATUS   0       /* a member of the status */
+#define NGX_EGRESS_REPORT_METRICS  1       /* families of metrics */
+#define NGX_EGRESS_REPORT_EXPLAIN  2       /* a member of an explanation */
+#define NGX_EGRESS_REPORT_KINDS    3
+
 /* owners of an area in the shared zone */
 
 #define NGX_EGRESS_AREA_RATELIMIT  0
@@ -89,6 +96,7 @@ typedef struct ngx_egress_service_s   ngx_egress_service_t;
 typedef struct ngx_egress_flow_s      ngx_egress_flow_t;
 typedef struct ngx_egress_identity_s  ngx_egress_identity_t;
 typedef struct ngx_egress_reach_s     ngx_egress_reach_t;
+typedef struct ngx_egress_report_s    ngx_egress_report_t;
 
 
 /* the context of a module of type NGX_EGRESS_MODULE */
@@ -158,6 +166,15 @@ struct ngx_egress_flow_s {
     ngx_int_t               (*variable)(ngx_egress_flow_t *flow,
                                         ngx_str_t *name, ngx_uint_t hash,
                                         ngx_str_t *value);
+
+    /*
+     * Not NULL: nobody's traffic, but an administrator's question.  Then
+     * there is neither data nor connection, nothing is charged or logged,
+     * and a step takes what it would have asked them for from the
+     * question's arguments.
+     */
+
+    ngx_egress_report_t      *explain;
 
     /* steps charge a flow once, however often it is decided */
 
@@ -373,6 +390,122 @@ ngx_msec_t ngx_egress_connect_timeout(ngx_egress_flow_t *flow);
  * is the one asked for, 0 if it isn't known.
  */
 ngx_uint_t ngx_egress_speaks_first(ngx_str_t *choice, in_port_t port);
+
+/* ngx_egress_report.c */
+
+/*
+ * A text that grows by buffers of 16k.  What can't be written, because memory
+ * is short or the bound is reached, sets "failed", and nothing is written any
+ * more: who makes a text looks at it once, at the end.
+ */
+
+typedef struct {
+    ngx_pool_t               *pool;        /* of the request */
+    ngx_chain_t              *out;         /* what was written */
+    ngx_chain_t              *last;
+    size_t                    size;        /* bytes written */
+    size_t                    max;
+
+    /* JSON: bit n is about the n-th object or array that is open */
+
+    ngx_uint_t                depth;
+    uint32_t                  filled;      /* it has a member */
+    uint32_t                  arrays;      /* it is an array */
+
+    unsigned                  labels:1;    /* the sample has a label */
+    unsigned                  failed:1;
+} ngx_egress_text_t;
+
+
+struct ngx_egress_report_s {
+    ngx_egress_text_t         text;
+    ngx_log_t                *log;
+    ngx_egress_flow_t        *flow;        /* what is explained, or NULL */
+
+    /*
+     * The value of an argument of the request, unescaped, in the request's
+     * pool.  NGX_DECLINED: there is none; NGX_ERROR: out of memory.
+     */
+
+    ngx_int_t               (*arg)(ngx_egress_report_t *report,
+                                   const char *name, ngx_str_t *value);
+    void                     *data;        /* the request: of arg only */
+};
+
+
+/*
+ * Writes a module's part of a report: for STATUS and EXPLAIN one JSON value
+ * (the member's name is written already), for METRICS whole families.  Runs
+ * in a worker, must not block: what a lock protects is copied first and
+ * written when the lock is free again.  Anything but NGX_OK fails the report.
+ */
+
+typedef ngx_int_t (*ngx_egress_report_pt)(ngx_egress_report_t *report);
+
+/*
+ * Adds a part to the reports of a kind, in the order of the calls; to be
+ * called while the configuration is read (create_conf of a module of type
+ * NGX_EGRESS_MODULE is a good place).  name is kept, not copied; with METRICS
+ * it is not shown.  NGX_ERROR: a part has this name, or out of memory.
+ */
+ngx_int_t ngx_egress_add_report(ngx_conf_t *cf, ngx_uint_t kind,
+    ngx_str_t *name, ngx_egress_report_pt handler);
+
+/*
+ * The whole report, text.pool, log, arg and data being set.  what: the one
+ * member that is wanted, or an empty string.  NGX_DECLINED: there is no such
+ * member.
+ */
+ngx_int_t ngx_egress_report_status(ngx_egress_report_t *report,
+    ngx_str_t *what);
+ngx_int_t ngx_egress_report_metrics(ngx_egress_report_t *report);
+
+/*
+ * Decides as for traffic what the arguments host, port, protocol (http, tls,
+ * tcp), sni, service and those of the steps say.  NGX_DECLINED: an argument
+ * is wrong, the text says which.
+ */
+ngx_int_t ngx_egress_report_explain(ngx_egress_report_t *report);
+
+/* an argument as a number of 0..max; NGX_DECLINED: none, or it is no number */
+ngx_int_t ngx_egress_report_number(ngx_egress_report_t *report,
+    const char *name, ngx_uint_t max, ngx_uint_t *value);
+
+void ngx_egress_text_add(ngx_egress_text_t *text, const u_char *data,
+    size_t len);
+void ngx_egress_text_str(ngx_egress_text_t *text, const char *s);
+
+/*
+ * JSON (RFC 8259): key is NULL in an array and for the outermost value.  A
+ * string's invalid UTF-8 becomes U+FFFD, "<" and ">" are escaped.
+ */
+void ngx_egress_json_open(ngx_egress_text_t *text, const char *key, char type);
+                                           /* type: '{' or '[' */
+void ngx_egress_json_close(ngx_egress_text_t *text);
+void ngx_egress_json_key(ngx_egress_text_t *text, ngx_str_t *key);
+                                           /* then a value with key NULL */
+void ngx_egress_json_string(ngx_egress_text_t *text, const char *key,
+    ngx_str_t *value);
+void ngx_egress_json_cstring(ngx_egress_text_t *text, const char *key,
+    const char *value);
+void ngx_egress_json_number(ngx_egress_text_t *text, const char *key,
+    int64_t value);
+void ngx_egress_json_bool(ngx_egress_text_t *text, const char *key,
+    ngx_uint_t value);
+void ngx_egress_json_null(ngx_egress_text_t *text, const char *key);
+
+/*
+ * Prometheus' text format 0.0.4.  A sample is metric_open, its labels, and
+ * one value; all samples of a family follow its metric_family.
+ */
+void ngx_egress_metric_family(ngx_egress_text_t *text, const char *name,
+    const char *type, const char *help);
+void ngx_egress_metric_open(ngx_egress_text_t *text, const char *name);
+void ngx_egress_metric_label(ngx_egress_text_t *text, const char *name,
+    ngx_str_t *value);
+void ngx_egress_metric_value(ngx_egress_text_t *text, uint64_t value);
+void ngx_egress_metric_msec(ngx_egress_text_t *text, uint64_t msec);
+                                           /* written in seconds */
 
 /* which variable ngx_egress_flow_value() is asked for */
 

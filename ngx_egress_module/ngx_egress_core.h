@@ -14,6 +14,8 @@
 #include <ngx_egress.h>
 
 
+#define NGX_EGRESS_VERSION        "0.1.0"
+
 #define NGX_EGRESS_ZONE_LAYOUT    1        /* bump on any shared change */
 
 #define NGX_EGRESS_REGISTRY_ONLY  0
@@ -293,6 +295,12 @@ typedef struct {
 
 
 typedef struct {
+    ngx_str_t                *name;
+    ngx_egress_report_pt      handler;
+} ngx_egress_report_part_t;
+
+
+typedef struct {
     ngx_uint_t                layout;
     void                     *areas[NGX_EGRESS_AREAS];
 } ngx_egress_shctx_t;
@@ -343,12 +351,20 @@ struct ngx_egress_conf_s {
     ngx_egress_need_t         uses[NGX_EGRESS_SUBSYSTEMS];
     ngx_array_t               checks;      /* ngx_egress_check_t */
     ngx_egress_area_t         areas[NGX_EGRESS_AREAS];
+    ngx_array_t              *parts[NGX_EGRESS_REPORT_KINDS];
+                                           /* ngx_egress_report_part_t */
 };
 
 
 typedef struct {
     void                    **conf;
 } ngx_egress_conf_ctx_t;
+
+
+/* ngx_egress_status.c */
+
+/* adds the core's own parts of the reports, at "egress {" */
+ngx_int_t ngx_egress_status_init(ngx_conf_t *cf);
 
 
 /* a parameter "name=value" of a directive; a list ends with an empty name */

@@ -118,7 +118,9 @@ ngx_egress_decide(ngx_egress_flow_t *flow, ngx_str_t *choice)
 
         step = ecf->steps[flow->subsystem][i];
 
-        if (step == NULL) {
+        if (step == NULL
+            || (flow->explain && i == NGX_EGRESS_STEP_RATELIMIT))
+        {
             continue;
         }
 
@@ -155,6 +157,10 @@ ngx_egress_deny(ngx_egress_flow_t *flow, ngx_uint_t reason)
 
     flow->verdict = NGX_EGRESS_DENIED;
     flow->reason = reason;
+
+    if (flow->explain) {
+        return NGX_DECLINED;
+    }
 
     ngx_log_error(NGX_LOG_ERR, flow->log, 0,
                   "egress denied: reason %V, service \"%V\", host \"%V\", "

@@ -455,7 +455,7 @@ ngx_egress_create_conf(ngx_cycle_t *cycle)
      *
      *     ecf->conf = NULL, and with it "no egress { } block"
      *     ecf->zone, resolver, allow, deny, trust_domains = NULL
-     *     ecf->steps, needs, uses, areas = NULL
+     *     ecf->steps, needs, uses, areas, parts = NULL
      *     ecf->gateway... = { 0, NULL }
      */
 
@@ -776,6 +776,10 @@ ngx_egress_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ecf->conf = ctx->conf;
     ecf->conf[ngx_egress_core_module.ctx_index] = ecf;
+
+    if (ngx_egress_status_init(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     for (i = 0; cf->cycle->modules[i]; i++) {
         if (cf->cycle->modules[i]->type != NGX_EGRESS_MODULE) {

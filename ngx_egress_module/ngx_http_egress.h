@@ -21,4 +21,11 @@
 ngx_egress_flow_t *ngx_http_egress_get_flow(ngx_http_request_t *r);
 
 
+/* ngx_http_egress_report.c: directives of a location */
+
+char *ngx_http_egress_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_egress_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_egress_explain(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+
 #endif /* _NGX_HTTP_EGRESS_H_INCLUDED_ */

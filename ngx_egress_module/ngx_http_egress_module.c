@@ -193,6 +193,27 @@ static ngx_command_t  ngx_http_egress_commands[] = {
       0,
       NULL },
 
+    { ngx_string("egress_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_egress_status,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("egress_metrics"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_egress_metrics,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("egress_explain"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_egress_explain,
+      0,
+      0,
+      NULL },
+
       ngx_null_command
 };
 

@@ -1,0 +1,476 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <nginx.h>
+#include <ngx_egress_core.h>
+
+
+/* services of one report unless limit= says more; a page is some 200 KB */
+#define NGX_EGRESS_STATUS_SERVICES  1000
+
+
+static ngx_int_t ngx_egress_status_versions(ngx_egress_report_t *report);
+static ngx_int_t ngx_egress_status_gateway(ngx_egress_report_t *report);
+static ngx_int_t ngx_egress_status_services(ngx_egress_report_t *report);
+static void ngx_egress_status_service(ngx_egress_text_t *text,
+    ngx_egress_service_t *svc);
+
+static ngx_int_t ngx_egress_explain_fill(ngx_egress_report_t *report,
+    ngx_egress_flow_t *flow, ngx_str_t *choice);
+static ngx_int_t ngx_egress_explain_host(ngx_egress_report_t *report,
+    ngx_egress_flow_t *flow, ngx_str_t *choice);
+static ngx_int_t ngx_egress_explain_protocol(ngx_egress_report_t *report,
+    ngx_egress_flow_t *flow, ngx_str_t *choice);
+static ngx_uint_t ngx_egress_explain_guess(ngx_egress_flow_t *flow,
+    ngx_str_t *choice);
+static void ngx_egress_explain_error(ngx_egress_report_t *report,
+    const char *error);
+static ngx_int_t ngx_egress_explain_verdict(ngx_egress_report_t *report,
+    ngx_egress_flow_t *flow);
+
+
+static ngx_str_t  ngx_egress_versions_name = ngx_string("versions");
+static ngx_str_t  ngx_egress_gateway_name = ngx_string("gateway");
+static ngx_str_t  ngx_egress_services_name = ngx_string("services");
+
+
+ngx_int_t
+ngx_egress_status_init(ngx_conf_t *cf)
+{
+    if (ngx_egress_add_report(cf, NGX_EGRESS_REPORT_STATUS,
+                              &ngx_egress_versions_name,
+                              ngx_egress_status_versions)
+        != NGX_OK
+        || ngx_egress_add_report(cf, NGX_EGRESS_REPORT_STATUS,
+                                 &ngx_egress_gateway_name,
+                                 ngx_egress_status_gateway)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_egress_add_report(cf, NGX_EGRESS_REPORT_STATUS,
+                                 &ngx_egress_services_name,
+                                 ngx_egress_status_services);
+}
+
+
+static ngx_int_t
+ngx_egress_status_versions(ngx_egress_report_t *report)
+{
+    ngx_egress_conf_t  *ecf;
+    ngx_egress_text_t  *text;
+
+    text = &report->text;
+    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
+
+    ngx_egress_json_open(text, NULL, '{');
+    ngx_egress_json_cstring(text, "nginx", NGINX_VERSION);
+    ngx_egress_json_cstring(text, "module", NGX_EGRESS_VERSION);
+    ngx_egress_json_number(text, "layout", NGX_EGRESS_ZONE_LAYOUT);
+    ngx_egress_json_number(text, "generation", ecf->gen);
+    ngx_egress_json_number(text, "pid", ngx_pid);
+    ngx_egress_json_close(text);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_status_gateway(ngx_egress_report_t *report)
+{
+    ngx_str_t          *domain;
+    ngx_uint_t          i;
+    ngx_egress_conf_t  *ecf;
+    ngx_egress_text_t  *text;
+
+    text = &report->text;
+    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
+    domain = ecf->trust_domains->elts;
+
+    ngx_egress_json_open(text, NULL, '{');
+    ngx_egress_json_string(text, "name", &ecf->gateway);
+    ngx_egress_json_string(text, "namespace", &ecf->gateway_namespace);
+    ngx_egress_json_string(text, "service_account", &ecf->gateway_account);
+    ngx_egress_json_cstring(text, "outbound_policy",
+                            ecf->outbound_policy == NGX_EGRESS_ALLOW_ANY
+                                ? "allow_any" : "registry_only");
+    ngx_egress_json_open(text, "trust_domains", '[');
+
+    for (i = 0; i < ecf->trust_domains->nelts; i++) {
+        ngx_egress_json_string(text, NULL, &domain[i]);
+    }
+
+    ngx_egress_json_close(text);
+    ngx_egress_json_number(text, "services", ecf->services.nelts);
+    ngx_egress_json_close(text);
+
+    return NGX_OK;
+}
+
+
+/* a page of them: offset= and limit=; "gateway" tells how many there are */
+
+static ngx_int_t
+ngx_egress_status_services(ngx_egress_report_t *report)
+{
+    ngx_uint_t              i, offset, limit;
+    ngx_egress_conf_t      *ecf;
+    ngx_egress_service_t  **svc;
+
+    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
+    svc = ecf->services.elts;
+
+    offset = 0;
+    limit = NGX_EGRESS_STATUS_SERVICES;
+
+    (void) ngx_egress_report_number(report, "offset", NGX_MAX_INT32_VALUE,
+                                    &offset);
+    (void) ngx_egress_report_number(report, "limit", NGX_MAX_INT32_VALUE,
+                                    &limit);
+
+    ngx_egress_json_open(&report->text, NULL, '[');
+
+    for (i = offset; i < ecf->services.nelts && i - offset < limit; i++) {
+        ngx_egress_status_service(&report->text, svc[i]);
+    }
+
+    ngx_egress_json_close(&report->text);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_egress_status_service(ngx_egress_text_t *text, ngx_egress_service_t *svc)
+{
+    ngx_str_t          *host;
+    ngx_uint_t          i;
+    ngx_egress_port_t  *port;
+
+    static const char  *resolutions[] = { "", "static", "dns", "dynamic" };
+
+    ngx_egress_json_open(text, NULL, '{');
+    ngx_egress_json_string(text, "name", &svc->name);
+    ngx_egress_json_open(text, "hosts", '[');
+
+    host = svc->hosts->elts;
+
+    for (i = 0; i < svc->hosts->nelts; i++) {
+        ngx_egress_json_string(text, NULL, &host[i]);
+    }
+
+    ngx_egress_json_close(text);
+    ngx_egress_json_open(text, "ports", '[');
+
+    port = svc->ports->elts;
+
+    for (i = 0; i < svc->ports->nelts; i++) {
+        ngx_egress_json_open(text, NULL, '{');
+        ngx_egress_json_number(text, "port", port[i].port);
+        ngx_egress_json_string(text, "protocol",
+                               ngx_egress_protocol_name(port[i].protocol));
+        ngx_egress_json_number(text, "target", port[i].target);
+        ngx_egress_json_close(text);
+    }
+
+    ngx_egress_json_close(text);
+    ngx_egress_json_cstring(text, "resolution", resolutions[svc->resolution]);
+
+    if (svc->source.len) {
+        ngx_egress_json_string(text, "source", &svc->source);
+
+    } else {
+        ngx_egress_json_null(text, "source");
+    }
+
+    if (svc->broken.len) {
+        ngx_egress_json_string(text, "broken", &svc->broken);
+
+    } else {
+        ngx_egress_json_null(text, "broken");
+    }
+
+    ngx_egress_json_close(text);
+}
+
+
+ngx_int_t
+ngx_egress_report_explain(ngx_egress_report_t *report)
+{
+    ngx_int_t           rc;
+    ngx_str_t           choice;
+    ngx_egress_flow_t  *flow;
+
+    flow = ngx_pcalloc(report->text.pool, sizeof(ngx_egress_flow_t));
+    if (flow == NULL) {
+        return NGX_ERROR;
+    }
+
+    flow->pool = report->text.pool;
+    flow->log = report->log;
+    flow->explain = report;
+
+    report->flow = flow;
+
+    rc = ngx_egress_explain_fill(report, flow, &choice);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    (void) ngx_egress_decide(flow, &choice);
+
+    return ngx_egress_explain_verdict(report, flow);
+}
+
+
+static ngx_int_t
+ngx_egress_explain_fill(ngx_egress_report_t *report, ngx_egress_flow_t *flow,
+    ngx_str_t *choice)
+{
+    ngx_uint_t  port;
+
+    port = 443;
+
+    if (report->arg(report, "port", choice) != NGX_DECLINED
+        && (ngx_egress_report_number(report, "port", 65535, &port) != NGX_OK
+            || port == 0))
+    {
+        ngx_egress_explain_error(report, "port is not a number of 1..65535");
+        return NGX_DECLINED;
+    }
+
+    flow->port = (in_port_t) port;
+
+    ngx_str_null(choice);
+
+    if (report->arg(report, "service", choice) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return ngx_egress_explain_host(report, flow, choice);
+}
+
+
+/* a name as an adapter hands it over: lower-cased, without a trailing dot */
+
+static ngx_int_t
+ngx_egress_explain_host(ngx_egress_report_t *report, ngx_egress_flow_t *flow,
+    ngx_str_t *choice)
+{
+    ngx_str_t  *name[2];
+    ngx_uint_t  i;
+
+    name[0] = &flow->host;
+    name[1] = &flow->sni;
+
+    if (report->arg(report, "host", &flow->host) == NGX_ERROR
+        || report->arg(report, "sni", &flow->sni) == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < 2; i++) {
+
+        ngx_strlow(name[i]->data, name[i]->data, name[i]->len);
+
+        if (name[i]->len && name[i]->data[name[i]->len - 1] == '.') {
+            name[i]->len--;
+        }
+
+        if (name[i]->len && name[i]->data[0] != '['
+            && !ngx_egress_valid_host(name[i], 0))
+        {
+            ngx_egress_explain_error(report, "host or sni is no host name");
+            return NGX_DECLINED;
+        }
+    }
+
+    if (flow->host.len == 0 && flow->sni.len == 0 && choice->len == 0) {
+        ngx_egress_explain_error(report, "host, sni or service is required");
+        return NGX_DECLINED;
+    }
+
+    return ngx_egress_explain_protocol(report, flow, choice);
+}
+
+
+static ngx_int_t
+ngx_egress_explain_protocol(ngx_egress_report_t *report,
+    ngx_egress_flow_t *flow, ngx_str_t *choice)
+{
+    ngx_str_t   name;
+    ngx_uint_t  protocol;
+
+    switch (report->arg(report, "protocol", &name)) {
+
+    case NGX_ERROR:
+        return NGX_ERROR;
+
+    case NGX_DECLINED:
+        protocol = ngx_egress_explain_guess(flow, choice);
+        break;
+
+    default:
+        if (name.len == 4 && ngx_strncmp(name.data, "http", 4) == 0) {
+            protocol = NGX_EGRESS_PROTO_HTTP;
+
+        } else if (name.len == 3 && ngx_strncmp(name.data, "tls", 3) == 0) {
+            protocol = NGX_EGRESS_PROTO_TLS;
+
+        } else if (name.len == 3 && ngx_strncmp(name.data, "tcp", 3) == 0) {
+            protocol = NGX_EGRESS_PROTO_TCP;
+
+        } else {
+            ngx_egress_explain_error(report,
+                                     "protocol is not http, tls or tcp");
+            return NGX_DECLINED;
+        }
+    }
+
+    flow->subsystem = (protocol == NGX_EGRESS_PROTO_HTTP)
+                      ? NGX_EGRESS_HTTP : NGX_EGRESS_STREAM;
+
+    /* where nothing is decided, the answer would be "allowed" */
+
+    if (ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle)
+            ->uses[flow->subsystem].block == NULL)
+    {
+        ngx_egress_explain_error(report, flow->subsystem == NGX_EGRESS_HTTP
+                                         ? "no \"egress on\" in http"
+                                         : "no \"egress on\" in stream");
+        return NGX_DECLINED;
+    }
+
+    if (protocol != NGX_EGRESS_PROTO_TLS) {
+        return NGX_OK;
+    }
+
+    /* in stream the name is what the hello says */
+
+    flow->tls = 1;
+
+    if (flow->sni.len == 0) {
+        flow->sni = flow->host;
+    }
+
+    flow->host = flow->sni;
+
+    return NGX_OK;
+}
+
+
+/* what a client of that port would speak to the gateway */
+
+static ngx_uint_t
+ngx_egress_explain_guess(ngx_egress_flow_t *flow, ngx_str_t *choice)
+{
+    in_port_t              target;
+    ngx_str_t             *host;
+    ngx_uint_t             protocol;
+    ngx_egress_service_t  *svc;
+
+    if (choice->len) {
+        return NGX_EGRESS_PROTO_HTTP;
+    }
+
+    host = flow->host.len ? &flow->host : &flow->sni;
+    protocol = NGX_EGRESS_PROTO_UNKNOWN;
+
+    svc = ngx_egress_find_service((ngx_cycle_t *) ngx_cycle, host, flow->port,
+                                  &protocol, &target);
+
+    switch (svc ? protocol : NGX_EGRESS_PROTO_UNKNOWN) {
+
+    case NGX_EGRESS_PROTO_HTTP:
+    case NGX_EGRESS_PROTO_HTTP2:
+    case NGX_EGRESS_PROTO_GRPC:
+        return NGX_EGRESS_PROTO_HTTP;
+
+    case NGX_EGRESS_PROTO_HTTPS:
+        return svc->tls_mode == NGX_EGRESS_TLS_OFF
+               ? NGX_EGRESS_PROTO_TLS : NGX_EGRESS_PROTO_HTTP;
+
+    case NGX_EGRESS_PROTO_TLS:
+        return NGX_EGRESS_PROTO_TLS;
+
+    case NGX_EGRESS_PROTO_UNKNOWN:
+        return flow->sni.len || flow->port == 443
+               ? NGX_EGRESS_PROTO_TLS : NGX_EGRESS_PROTO_HTTP;
+
+    default:
+        return NGX_EGRESS_PROTO_TCP;
+    }
+}
+
+
+static void
+ngx_egress_explain_error(ngx_egress_report_t *report, const char *error)
+{
+    ngx_egress_json_open(&report->text, NULL, '{');
+    ngx_egress_json_cstring(&report->text, "error", error);
+    ngx_egress_json_close(&report->text);
+    ngx_egress_text_str(&report->text, "\n");
+}
+
+
+static ngx_int_t
+ngx_egress_explain_verdict(ngx_egress_report_t *report,
+    ngx_egress_flow_t *flow)
+{
+    ngx_uint_t                 i;
+    ngx_array_t               *parts;
+    ngx_egress_text_t         *text;
+    ngx_egress_report_part_t  *part;
+
+    text = &report->text;
+
+    ngx_egress_json_open(text, NULL, '{');
+    ngx_egress_json_string(text, "verdict",
+                           ngx_egress_verdict_name(flow->verdict));
+    ngx_egress_json_string(text, "reason",
+                           ngx_egress_reason_name(flow->reason));
+    ngx_egress_json_cstring(text, "subsystem",
+                            flow->subsystem == NGX_EGRESS_HTTP ? "http"
+                                                               : "stream");
+    ngx_egress_json_string(text, "host", &flow->host);
+    ngx_egress_json_number(text, "port", flow->port);
+
+    if (flow->service) {
+        ngx_egress_json_string(text, "service", &flow->service->name);
+        ngx_egress_json_string(text, "source", &flow->service->source);
+        ngx_egress_json_string(text, "protocol",
+                               ngx_egress_protocol_name(flow->protocol));
+        ngx_egress_json_number(text, "target", flow->target);
+
+    } else {
+        ngx_egress_json_null(text, "service");
+    }
+
+    ngx_egress_json_string(text, "policy", &flow->policy);
+
+    parts = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle)
+                ->parts[NGX_EGRESS_REPORT_EXPLAIN];
+
+    part = parts ? parts->elts : NULL;
+
+    for (i = 0; parts && i < parts->nelts; i++) {
+
+        ngx_egress_json_key(text, part[i].name);
+
+        if (part[i].handler(report) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_egress_json_close(text);
+    ngx_egress_text_str(text, "\n");
+
+    return text->failed ? NGX_ERROR : NGX_OK;
+}
