@@ -159,9 +159,9 @@ ngx_egress_status_service(ngx_egress_text_t *text, ngx_egress_service_t *svc)
     ngx_egress_json_string(text, "name", &svc->name);
     ngx_egress_json_open(text, "hosts", '[');
 
-    host = svc->hosts->elts;
+    host = svc->hosts ? svc->hosts->elts : NULL;
 
-    for (i = 0; i < svc->hosts->nelts; i++) {
+    for (i = 0; host && i < svc->hosts->nelts; i++) {
         ngx_egress_json_string(text, NULL, &host[i]);
     }
 
