@@ -340,6 +340,9 @@ void ngx_egress_release(ngx_egress_flow_t *flow);
 ngx_egress_peer_t *ngx_egress_next_peer(ngx_egress_flow_t *flow);
 void ngx_egress_peer_free(ngx_egress_flow_t *flow);
 
+/* why there was no peer, though none has been tried: a reason */
+ngx_uint_t ngx_egress_no_peer(ngx_egress_flow_t *flow);
+
 /* how many peers the flow may try */
 ngx_uint_t ngx_egress_tries(ngx_egress_flow_t *flow);
 

@@ -295,6 +295,7 @@ struct ngx_egress_reach_s {
     uint64_t                  key;         /* of "balance hash" */
     unsigned                  keyed:1;     /* key was looked for */
     unsigned                  has_key:1;
+    unsigned                  refused:1;   /* an address, by the guard */
 };
 
 

@@ -117,7 +117,7 @@ ngx_egress_release(ngx_egress_flow_t *flow)
         return;
     }
 
-    if (reach->waits == NGX_EGRESS_WAIT_SLOT) {
+    if (reach->hold && (reach->hold->flags & NGX_EGRESS_HOLD_PENDING)) {
         flow->service->local->pending--;
     }
 
@@ -532,6 +532,14 @@ ngx_egress_next_peer(ngx_egress_flow_t *flow)
 }
 
 
+ngx_uint_t
+ngx_egress_no_peer(ngx_egress_flow_t *flow)
+{
+    return (flow->reach && flow->reach->refused)
+           ? NGX_EGRESS_ADDRESS_DENIED : NGX_EGRESS_NO_HEALTHY_ENDPOINT;
+}
+
+
 ngx_int_t
 ngx_egress_retry(ngx_egress_flow_t *flow)
 {
@@ -593,6 +601,8 @@ ngx_egress_next_address(ngx_egress_flow_t *flow)
         {
             return peer;
         }
+
+        flow->reach->refused = 1;
     }
 
     return NULL;
@@ -641,6 +651,7 @@ ngx_egress_next_endpoint(ngx_egress_flow_t *flow)
 
             /* its state has gone: the set is of another time */
 
+            set = flow->service->local->sets[flow->reach->variant];
             set->made = (ngx_uint_t) -1;
         }
     }
@@ -655,11 +666,18 @@ static ngx_int_t
 ngx_egress_try(ngx_egress_flow_t *flow, ngx_egress_member_t *member,
     ngx_egress_peer_t *peer)
 {
+    uint64_t             id;
     ngx_egress_conf_t   *ecf;
     ngx_egress_reach_t  *reach;
+    ngx_egress_state_t  *state;
 
     ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
     reach = flow->reach;
+
+    /* a look at the pool may make the set, and with it the member, anew */
+
+    state = member->state;
+    id = member->id;
 
     peer->socklen = member->socklen;
     peer->sockaddr = ngx_palloc(flow->pool, member->socklen);
@@ -680,7 +698,8 @@ ngx_egress_try(ngx_egress_flow_t *flow, ngx_egress_member_t *member,
            != NGX_OK)
     {
         (void) ngx_atomic_fetch_add(&flow->service->share->denied, 1);
-        ngx_egress_tried(reach, member->state);
+        reach->refused = 1;
+        ngx_egress_tried(reach, state);
         return NGX_DECLINED;
     }
 
@@ -688,23 +707,21 @@ ngx_egress_try(ngx_egress_flow_t *flow, ngx_egress_member_t *member,
         return NGX_ERROR;
     }
 
-    ngx_egress_tried(reach, member->state);
+    ngx_egress_tried(reach, state);
 
     if (reach->kept) {
         return NGX_OK;
     }
 
-    if (ngx_egress_pool_take(flow, member->state) == NGX_OK) {
+    if (ngx_egress_pool_take(flow, state) == NGX_OK) {
         return NGX_OK;
     }
 
-    if (ngx_egress_hold_use(reach->hold, member->state, member->id)
-        != NGX_OK)
-    {
+    if (ngx_egress_hold_use(reach->hold, state, id) != NGX_OK) {
         return NGX_AGAIN;
     }
 
-    reach->state = member->state;
+    reach->state = state;
 
     return NGX_OK;
 }

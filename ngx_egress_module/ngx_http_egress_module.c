@@ -97,6 +97,7 @@ static ngx_http_egress_ctx_t *ngx_http_egress_create_ctx(
 static void ngx_http_egress_cleanup(void *data);
 
 static ngx_int_t ngx_http_egress_header_filter(ngx_http_request_t *r);
+static ngx_str_t *ngx_http_egress_failure(ngx_http_egress_ctx_t *ctx);
 static ngx_int_t ngx_http_egress_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 
@@ -329,6 +330,8 @@ static ngx_str_t  ngx_http_egress_limit_text =
     ngx_string("local_rate_limited");
 static ngx_str_t  ngx_http_egress_failed_text =
     ngx_string("upstream connect error\n");
+static ngx_str_t  ngx_http_egress_timeout_text =
+    ngx_string("upstream request timeout\n");
 static ngx_str_t  ngx_http_egress_text_type = ngx_string("text/plain");
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -734,7 +737,7 @@ ngx_http_egress_header_filter(ngx_http_request_t *r)
 
     ngx_http_clear_content_length(r);
 
-    r->headers_out.content_length_n = ngx_http_egress_failed_text.len;
+    r->headers_out.content_length_n = ngx_http_egress_failure(ctx)->len;
     r->headers_out.content_type = ngx_http_egress_text_type;
     r->headers_out.content_type_len = ngx_http_egress_text_type.len;
     r->headers_out.content_type_lowcase = NULL;
@@ -744,6 +747,14 @@ ngx_http_egress_header_filter(ngx_http_request_t *r)
     }
 
     return ngx_http_next_header_filter(r);
+}
+
+
+static ngx_str_t *
+ngx_http_egress_failure(ngx_http_egress_ctx_t *ctx)
+{
+    return (ctx->failure == NGX_EGRESS_UPSTREAM_TIMEOUT)
+           ? &ngx_http_egress_timeout_text : &ngx_http_egress_failed_text;
 }
 
 
@@ -778,8 +789,8 @@ ngx_http_egress_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return NGX_ERROR;
     }
 
-    b->pos = ngx_http_egress_failed_text.data;
-    b->last = b->pos + ngx_http_egress_failed_text.len;
+    b->pos = ngx_http_egress_failure(ctx)->data;
+    b->last = b->pos + ngx_http_egress_failure(ctx)->len;
     b->memory = 1;
     b->last_buf = (r == r->main);
     b->last_in_chain = 1;
@@ -1061,6 +1072,11 @@ ngx_http_egress_get_peer(ngx_peer_connection_t *pc, void *data)
     peer = ngx_egress_next_peer(&ctx->flow);
 
     if (peer == NULL) {
+
+        if (ctx->flow.peer == NULL) {
+            ctx->failure = ngx_egress_no_peer(&ctx->flow);
+        }
+
         return NGX_BUSY;
     }
 

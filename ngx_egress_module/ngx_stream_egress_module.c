@@ -892,6 +892,11 @@ ngx_stream_egress_connect(ngx_stream_session_t *s,
         peer = ctx->tries ? ngx_egress_next_peer(&ctx->flow) : NULL;
 
         if (peer == NULL) {
+
+            if (ctx->flow.peer == NULL) {
+                ctx->failure = ngx_egress_no_peer(&ctx->flow);
+            }
+
             ctx->flow.exhausted = (ctx->tries == 0
                                    && ngx_egress_has_retry(&ctx->flow)
                                    && ngx_egress_tries(&ctx->flow) > 1);
