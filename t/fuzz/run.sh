@@ -5,7 +5,7 @@
 # Builds and runs the fuzzers, each for as long as FUZZ_TIME says (seconds,
 # 30); exit 1 if one finds anything.  What was found stays in build/fuzz.
 #
-# usage: t/fuzz/run.sh [clienthello] [spiffe]
+# usage: t/fuzz/run.sh [clienthello] [convert] [spiffe]
 
 set -u
 
@@ -27,8 +27,27 @@ headers="-I $nginx/src/core -I $nginx/src/event -I $nginx/src/event/modules
     -I $nginx/src/os/unix -I $nginx/objs
     -I ngx_egress_module -I ngx_egress_authz_module"
 
+# egressctl frees little: the fuzzer does, after each input
+
+arena="-Dcalloc=fuzz_calloc -Drealloc=fuzz_realloc -Dstrdup=fuzz_strdup
+    -Dvasprintf=fuzz_vasprintf -Dfree=fuzz_free"
+
 command -v "$clang" > /dev/null \
     || { echo "no clang: install it, or say where with CLANG=" >&2; exit 1; }
+
+mkdir -p "$dir" || exit 1
+
+# clang comes without its fuzzer in some distributions
+
+echo "int LLVMFuzzerTestOneInput(const char *p, unsigned long n);
+int LLVMFuzzerTestOneInput(const char *p, unsigned long n)
+{ (void) p; (void) n; return 0; }" \
+    | "$clang" -fsanitize=fuzzer,address -x c - -o "$dir/.probe" 2> /dev/null \
+    || { echo "$clang has no -fsanitize=fuzzer: install compiler-rt" \
+             "(libclang-rt-dev, or libclang-common-14-dev and the like)" >&2
+         exit 1; }
+
+rm -f "$dir/.probe"
 
 build() {
     # shellcheck disable=SC2086
@@ -39,6 +58,14 @@ build() {
             t/fuzz/fuzz_clienthello.c \
             ngx_egress_module/ngx_egress_clienthello.c \
             -lssl -lcrypto -o "$dir/clienthello"
+        ;;
+
+    convert)
+        # shellcheck disable=SC2086
+        $clang $flags -std=gnu11 -D_GNU_SOURCE $arena t/fuzz/fuzz_convert.c \
+            util/egressctl/emit.c util/egressctl/model.c \
+            util/egressctl/schema.c util/egressctl/yaml.c \
+            -lyaml -o "$dir/convert"
         ;;
 
     spiffe)
@@ -58,7 +85,12 @@ build() {
     esac
 }
 
-[ $# -gt 0 ] || set -- clienthello spiffe
+if [ $# = 0 ]; then
+    for name in t/fuzz/fuzz_*.c; do
+        name=${name#t/fuzz/fuzz_}
+        set -- "$@" "${name%.c}"
+    done
+fi
 
 failed=0
 
@@ -72,6 +104,7 @@ for name in "$@"; do
 
     seeds=
     [ -d "t/fuzz/corpus/$name" ] && seeds=t/fuzz/corpus/$name
+    [ "$name" = convert ] && seeds="t/convert conf/istio"
 
     echo "fuzz $name, $time s"
 
