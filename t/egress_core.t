@@ -385,6 +385,8 @@ http {
         }
     }
 
+    %%FAR%%
+
     server {
         listen  127.0.1.1:8081;
 
@@ -397,6 +399,8 @@ http {
             return      200  "external";
         }
     }
+
+    %%NEAR%%
 }
 
 egress {

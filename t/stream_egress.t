@@ -207,6 +207,8 @@ stream {
         proxy_pass      egress;
     }
 
+    %%FAR%%
+
     server {
         listen               127.0.1.1:8081 ssl;
         access_log           off;
@@ -222,6 +224,8 @@ stream {
         ssl_certificate_key  other.key;
         return               "other";
     }
+
+    %%NEAR%%
 }
 
 EOF

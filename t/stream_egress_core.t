@@ -226,6 +226,8 @@ stream {
 
     # the external services
 
+    %%FAR%%
+
     server {
         listen               127.0.1.1:8081 ssl;
         ssl_certificate      a.crt;
@@ -243,8 +245,11 @@ stream {
         ssl_certificate      a.crt;
         ssl_certificate_key  a.key;
         ssl_verify_client    optional;
+        ssl_client_certificate  ca.crt;
         return               "tls $ssl_server_name $ssl_client_s_dn";
     }
+
+    %%NEAR%%
 
     # sidecars
 
