@@ -74,6 +74,9 @@ typedef struct {
 } ngx_egress_guard_t;
 
 
+typedef struct ngx_egress_own_s       ngx_egress_own_t;    /* listeners */
+
+
 typedef struct {
     in_port_t                 port;        /* host order */
     in_port_t                 target;      /* host order */
@@ -320,6 +323,7 @@ struct ngx_egress_conf_s {
     ngx_array_t              *deny;        /* ngx_cidr_t; or NULL */
     ngx_flag_t                deny_special;
     ngx_egress_guard_t        guard;
+    ngx_egress_own_t         *own;
 
     ngx_array_t               services;    /* ngx_egress_service_t * */
     ngx_egress_index_t        index;       /* by host and port */
@@ -374,7 +378,8 @@ ngx_uint_t ngx_egress_valid_host(ngx_str_t *host, ngx_uint_t wildcard);
 
 /*
  * Builds the guard's trees from deny_address, allow_address and the IANA
- * special-purpose ranges (RFC 6890 and its registries).
+ * special-purpose ranges (RFC 6890 and its registries), and the set of
+ * addresses and ports that this nginx listens on.
  */
 ngx_int_t ngx_egress_guard_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf);
 
@@ -382,7 +387,12 @@ ngx_int_t ngx_egress_guard_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf);
 ngx_int_t ngx_egress_guard_exempt(ngx_pool_t *pool, ngx_egress_guard_t **guard,
     ngx_cidr_t *cidr);
 
-/* NGX_OK: may be dialled for this service; NGX_DECLINED: may not */
+/*
+ * NGX_OK: may be dialled for this service; NGX_DECLINED: may not.  An IPv4
+ * address within one of IPv6 has to pass as well.  With a port, what this
+ * nginx listens on is refused even with "guard off"; with port 0 it can't be
+ * told.  To be called in a worker, with what is dialled, on every attempt.
+ */
 ngx_int_t ngx_egress_guard_check(ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc, struct sockaddr *sa);
 

@@ -19,6 +19,8 @@ static ngx_int_t ngx_egress_resolve_name(ngx_egress_flow_t *flow,
 static void ngx_egress_resolve_handler(ngx_resolver_ctx_t *ctx);
 static void ngx_egress_resolve_copy(ngx_egress_flow_t *flow,
     ngx_resolver_ctx_t *ctx);
+static ngx_int_t ngx_egress_resolve_check(ngx_egress_flow_t *flow,
+    struct sockaddr *sa, socklen_t socklen);
 static ngx_int_t ngx_egress_add_peer(ngx_egress_flow_t *flow,
     struct sockaddr *sa, socklen_t socklen, in_port_t port);
 
@@ -134,10 +136,9 @@ ngx_egress_resolve_host(ngx_egress_flow_t *flow)
 static ngx_int_t
 ngx_egress_resolve_literal(ngx_egress_flow_t *flow, ngx_str_t *name)
 {
-    ngx_int_t           rc;
-    ngx_str_t           text;
-    ngx_addr_t          addr;
-    ngx_egress_conf_t  *ecf;
+    ngx_int_t   rc;
+    ngx_str_t   text;
+    ngx_addr_t  addr;
 
     text = *name;
 
@@ -157,9 +158,9 @@ ngx_egress_resolve_literal(ngx_egress_flow_t *flow, ngx_str_t *name)
         return ngx_egress_deny(flow, NGX_EGRESS_DNS_FAILED);
     }
 
-    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
-
-    if (ngx_egress_guard_check(ecf, flow->service, addr.sockaddr) != NGX_OK) {
+    if (ngx_egress_resolve_check(flow, addr.sockaddr, addr.socklen)
+        != NGX_OK)
+    {
         return ngx_egress_deny(flow, NGX_EGRESS_ADDRESS_DENIED);
     }
 
@@ -258,18 +259,18 @@ ngx_egress_resolve_handler(ngx_resolver_ctx_t *ctx)
 static void
 ngx_egress_resolve_copy(ngx_egress_flow_t *flow, ngx_resolver_ctx_t *ctx)
 {
-    ngx_uint_t          i, refused;
-    struct sockaddr    *sa;
-    ngx_egress_conf_t  *ecf;
+    ngx_uint_t        i, refused;
+    struct sockaddr  *sa;
 
-    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
     refused = 0;
 
     for (i = 0; i < ctx->naddrs && flow->npeers < NGX_EGRESS_TRIES; i++) {
 
         sa = ctx->addrs[i].sockaddr;
 
-        if (ngx_egress_guard_check(ecf, flow->service, sa) != NGX_OK) {
+        if (ngx_egress_resolve_check(flow, sa, ctx->addrs[i].socklen)
+            != NGX_OK)
+        {
             refused = 1;
             continue;
         }
@@ -286,6 +287,24 @@ ngx_egress_resolve_copy(ngx_egress_flow_t *flow, ngx_resolver_ctx_t *ctx)
         (void) ngx_egress_deny(flow, refused ? NGX_EGRESS_ADDRESS_DENIED
                                              : NGX_EGRESS_DNS_FAILED);
     }
+}
+
+
+/* the guard has to see the port that is dialled */
+
+static ngx_int_t
+ngx_egress_resolve_check(ngx_egress_flow_t *flow, struct sockaddr *sa,
+    socklen_t socklen)
+{
+    ngx_sockaddr_t      copy;
+    ngx_egress_conf_t  *ecf;
+
+    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
+
+    ngx_memcpy(&copy, sa, socklen);
+    ngx_inet_set_port(&copy.sockaddr, flow->target);
+
+    return ngx_egress_guard_check(ecf, flow->service, &copy.sockaddr);
 }
 
 
