@@ -374,6 +374,32 @@ ngx_egress_port_t *ngx_egress_service_port(ngx_egress_service_t *svc,
 ngx_uint_t ngx_egress_valid_host(ngx_str_t *host, ngx_uint_t wildcard);
 
 
+/* hash tables of the configuration; port and wildcard are part of the key */
+
+ngx_int_t ngx_egress_index_create(ngx_pool_t *pool, ngx_egress_index_t *index,
+    ngx_uint_t n);
+void ngx_egress_index_insert(ngx_egress_index_t *index,
+    ngx_egress_entry_t *entry);
+ngx_egress_entry_t *ngx_egress_index_find(ngx_egress_index_t *index,
+    ngx_str_t *host, in_port_t port, ngx_uint_t wildcard);
+
+
+/* ngx_egress_cidr.c */
+
+/*
+ * Builds the index of services by "address"; the same cidr and port in two
+ * services is an error, logged with both positions.
+ */
+ngx_int_t ngx_egress_cidr_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf);
+
+/*
+ * The service with the longest prefix that the address is in, at the address's
+ * port, and its settings for that port; NULL if there is none.
+ */
+ngx_egress_service_t *ngx_egress_cidr_find(ngx_egress_conf_t *ecf,
+    struct sockaddr *sa, ngx_egress_port_t **settings);
+
+
 /* ngx_egress_guard.c */
 
 /*

@@ -14,12 +14,6 @@
 #define NGX_EGRESS_NO_PORT  0
 
 
-static ngx_egress_entry_t *ngx_egress_index_find(ngx_egress_index_t *index,
-    ngx_str_t *host, in_port_t port, ngx_uint_t wildcard);
-static void ngx_egress_index_insert(ngx_egress_index_t *index,
-    ngx_egress_entry_t *entry);
-static ngx_int_t ngx_egress_index_create(ngx_pool_t *pool,
-    ngx_egress_index_t *index, ngx_uint_t n);
 static ngx_int_t ngx_egress_index_names(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
 static ngx_int_t ngx_egress_index_hosts(ngx_cycle_t *cycle,
@@ -400,6 +394,10 @@ ngx_egress_service_has_host(ngx_egress_service_t *svc, ngx_str_t *host)
     ngx_str_t   *hosts;
     ngx_uint_t   i;
 
+    if (svc->hosts == NULL) {
+        return 0;
+    }
+
     hosts = svc->hosts->elts;
 
     for (i = 0; i < svc->hosts->nelts; i++) {
@@ -477,7 +475,7 @@ ngx_egress_valid_host(ngx_str_t *host, ngx_uint_t wildcard)
 }
 
 
-static ngx_egress_entry_t *
+ngx_egress_entry_t *
 ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
     in_port_t port, ngx_uint_t wildcard)
 {
@@ -506,7 +504,7 @@ ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
 }
 
 
-static void
+void
 ngx_egress_index_insert(ngx_egress_index_t *index, ngx_egress_entry_t *entry)
 {
     ngx_uint_t  skip;
@@ -524,7 +522,7 @@ ngx_egress_index_insert(ngx_egress_index_t *index, ngx_egress_entry_t *entry)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_egress_index_create(ngx_pool_t *pool, ngx_egress_index_t *index,
     ngx_uint_t n)
 {
@@ -573,7 +571,9 @@ ngx_egress_registry_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     ecf->any.tls_mode = NGX_EGRESS_TLS_OFF;
     ecf->any.connect_timeout = 10000;
 
-    if (ngx_egress_index_names(cycle, ecf) != NGX_OK) {
+    if (ngx_egress_index_names(cycle, ecf) != NGX_OK
+        || ngx_egress_cidr_init(cycle, ecf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -636,7 +636,7 @@ ngx_egress_index_hosts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     n = 0;
 
     for (i = 0; i < ecf->services.nelts; i++) {
-        n += svc[i]->hosts->nelts * svc[i]->ports->nelts;
+        n += svc[i]->hosts ? svc[i]->hosts->nelts * svc[i]->ports->nelts : 0;
     }
 
     if (ngx_egress_index_create(cycle->pool, &ecf->index, n) != NGX_OK) {
@@ -645,7 +645,7 @@ ngx_egress_index_hosts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 
     for (i = 0; i < ecf->services.nelts; i++) {
 
-        if (svc[i]->lookup
+        if (svc[i]->lookup && svc[i]->hosts
             && ngx_egress_index_service(cycle, ecf, svc[i]) != NGX_OK)
         {
             return NGX_ERROR;
@@ -717,7 +717,8 @@ ngx_egress_service_complete(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
 
     ngx_conf_init_uint_value(svc->resolution,
                              svc->endpoints ? NGX_EGRESS_STATIC
-                                            : NGX_EGRESS_DNS);
+                             : svc->hosts ? NGX_EGRESS_DNS
+                                          : NGX_EGRESS_DYNAMIC);
     ngx_conf_init_uint_value(svc->location, NGX_EGRESS_EXTERNAL);
     ngx_conf_init_uint_value(svc->ech, NGX_EGRESS_ECH_DENY);
     ngx_conf_init_uint_value(svc->tls_mode, NGX_EGRESS_TLS_OFF);
@@ -745,7 +746,7 @@ ngx_egress_service_flaw(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc)
     ngx_uint_t              i;
     ngx_egress_endpoint_t  *ep;
 
-    if (svc->hosts == NULL) {
+    if (svc->hosts == NULL && svc->cidrs == NULL) {
         return "must have \"host\"";
     }
 
@@ -753,9 +754,15 @@ ngx_egress_service_flaw(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc)
         return "must have \"port\"";
     }
 
-    hosts = svc->hosts->elts;
+    if (svc->hosts == NULL && svc->endpoints == NULL
+        && svc->resolution == NGX_EGRESS_DNS)
+    {
+        return "with \"resolution dns\" must have \"host\" or \"endpoint\"";
+    }
 
-    for (i = 0; i < svc->hosts->nelts; i++) {
+    hosts = svc->hosts ? svc->hosts->elts : NULL;
+
+    for (i = 0; hosts && i < svc->hosts->nelts; i++) {
         if (hosts[i].data[0] == '*' && svc->resolution == NGX_EGRESS_DNS
             && svc->endpoints == NULL)
         {
@@ -783,7 +790,11 @@ ngx_egress_service_flaw(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc)
         }
     }
 
-    if (svc->resolution != NGX_EGRESS_STATIC && ecf->resolver == NULL) {
+    /* an original destination needs no name */
+
+    if (ecf->resolver == NULL && svc->resolution != NGX_EGRESS_STATIC
+        && (svc->hosts || svc->endpoints))
+    {
         return "must have \"resolver\" in \"egress\"";
     }
 

@@ -334,6 +334,9 @@ ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c)
     if (tls->name.len) {
         name = &tls->name;
 
+    } else if (flow->service->hosts == NULL) {
+        name = &flow->host;
+
     } else {
         hosts = flow->service->hosts->elts;
         name = (hosts[0].data[0] == '*') ? &flow->host : &hosts[0];
