@@ -400,6 +400,16 @@ ngx_egress_service_t *ngx_egress_cidr_find(ngx_egress_conf_t *ecf,
     struct sockaddr *sa, ngx_egress_port_t **settings);
 
 
+/* ngx_egress_original.c */
+
+/*
+ * Makes flow->original, at the service's target port, the only peer of an
+ * allowed flow.  NGX_DECLINED: denied, by the guard or because the connection
+ * was not redirected.
+ */
+ngx_int_t ngx_egress_original_peer(ngx_egress_flow_t *flow);
+
+
 /* ngx_egress_guard.c */
 
 /*

@@ -28,6 +28,10 @@ static ngx_int_t ngx_egress_add_peer(ngx_egress_flow_t *flow,
 ngx_int_t
 ngx_egress_resolve(ngx_egress_flow_t *flow)
 {
+    if (flow->addressed && flow->service->resolution == NGX_EGRESS_DYNAMIC) {
+        return ngx_egress_original_peer(flow);
+    }
+
     flow->peers = ngx_pcalloc(flow->pool, NGX_EGRESS_TRIES
                                           * sizeof(ngx_egress_peer_t));
     if (flow->peers == NULL) {
