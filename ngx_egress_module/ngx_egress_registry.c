@@ -31,6 +31,8 @@ static ngx_egress_service_t *ngx_egress_create_service(ngx_pool_t *pool);
 static ngx_egress_tls_t *ngx_egress_service_get_tls(ngx_conf_t *cf,
     ngx_egress_service_t *svc);
 static char *ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_egress_address(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_egress_port(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_egress_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -100,6 +102,13 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
     { ngx_string("host"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
       ngx_egress_host,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("address"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
+      ngx_egress_address,
       0,
       0,
       NULL },
@@ -981,6 +990,43 @@ ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         *host = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_address(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_service_t *svc = conf;
+
+    ngx_str_t   *value;
+    ngx_cidr_t  *cidr;
+    ngx_uint_t   i;
+
+    if (svc->cidrs == NULL) {
+        svc->cidrs = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                      sizeof(ngx_cidr_t));
+        if (svc->cidrs == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        cidr = ngx_array_push(svc->cidrs);
+        if (cidr == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_ptocidr(&value[i], cidr) == NGX_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid address \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
     }
 
     return NGX_CONF_OK;
