@@ -391,6 +391,10 @@ sub reload {
 
 	$self->wait_workers($before);
 
+	# old workers are told 100ms after new ones have started
+
+	sleep 0.15;
+
 	return $self;
 }
 
