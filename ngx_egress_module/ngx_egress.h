@@ -158,6 +158,8 @@ struct ngx_egress_flow_s {
     struct sockaddr          *original;    /* destination of a connection
                                               that tells no name; or NULL */
     socklen_t                 original_len;
+    unsigned                  redirected:1;          /* original may be
+                                              dialled */
     unsigned                  tls:1;       /* client's bytes are TLS */
     unsigned                  ech:1;
 
@@ -187,6 +189,8 @@ struct ngx_egress_flow_s {
     ngx_egress_service_t     *service;
     ngx_uint_t                protocol;    /* ngx_egress_protocol_e */
     in_port_t                 target;      /* port to dial, host order */
+    unsigned                  addressed:1; /* chosen by original, which a
+                                              dynamic service dials */
     ngx_uint_t                verdict;
     ngx_uint_t                reason;      /* ngx_egress_reason_e */
     ngx_uint_t                status;      /* http status if not the reason's
@@ -509,6 +513,18 @@ void ngx_egress_metric_label(ngx_egress_text_t *text, const char *name,
 void ngx_egress_metric_value(ngx_egress_text_t *text, uint64_t value);
 void ngx_egress_metric_msec(ngx_egress_text_t *text, uint64_t msec);
                                            /* written in seconds */
+
+/*
+ * Sets flow->original to where the client of a TCP connection meant to go:
+ * what its PROXY protocol header says, if trusted is set (the sender is one of
+ * "set_real_ip_from"), else what netfilter redirected, else the local address
+ * with flow->port, which has to be set.  It stays NULL if the configuration
+ * has no use for it.  NGX_ERROR: out of memory, or the client is gone.
+ */
+ngx_int_t ngx_egress_original(ngx_egress_flow_t *flow, ngx_uint_t trusted);
+
+/* ngx_egress_speaks_first() for who is found by flow->original */
+ngx_uint_t ngx_egress_original_speaks_first(ngx_egress_flow_t *flow);
 
 /* which variable ngx_egress_flow_value() is asked for */
 

@@ -83,6 +83,9 @@ typedef struct {
 } ngx_egress_guard_t;
 
 
+typedef struct ngx_egress_own_s       ngx_egress_own_t;    /* listeners */
+
+
 typedef struct {
     in_port_t                 port;        /* host order */
     in_port_t                 target;      /* host order */
@@ -336,6 +339,7 @@ struct ngx_egress_conf_s {
     ngx_array_t              *deny;        /* ngx_cidr_t; or NULL */
     ngx_flag_t                deny_special;
     ngx_egress_guard_t        guard;
+    ngx_egress_own_t         *own;
 
     ngx_array_t               services;    /* ngx_egress_service_t * */
     ngx_egress_index_t        index;       /* by host and port */
@@ -453,11 +457,48 @@ ngx_int_t ngx_egress_traffic_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc);
 
 
+/* hash tables of the configuration; port and wildcard are part of the key */
+
+ngx_int_t ngx_egress_index_create(ngx_pool_t *pool, ngx_egress_index_t *index,
+    ngx_uint_t n);
+void ngx_egress_index_insert(ngx_egress_index_t *index,
+    ngx_egress_entry_t *entry);
+ngx_egress_entry_t *ngx_egress_index_find(ngx_egress_index_t *index,
+    ngx_str_t *host, in_port_t port, ngx_uint_t wildcard);
+
+
+/* ngx_egress_cidr.c */
+
+/*
+ * Builds the index of services by "address"; the same cidr and port in two
+ * services is an error, logged with both positions.
+ */
+ngx_int_t ngx_egress_cidr_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf);
+
+/*
+ * The service with the longest prefix that the address is in, at the address's
+ * port, and its settings for that port; NULL if there is none.
+ */
+ngx_egress_service_t *ngx_egress_cidr_find(ngx_egress_conf_t *ecf,
+    struct sockaddr *sa, ngx_egress_port_t **settings);
+
+
+/* ngx_egress_original.c */
+
+/*
+ * Makes flow->original, at the service's target port, the only peer of an
+ * allowed flow.  NGX_DECLINED: denied, by the guard or because the connection
+ * was not redirected.
+ */
+ngx_int_t ngx_egress_original_peer(ngx_egress_flow_t *flow);
+
+
 /* ngx_egress_guard.c */
 
 /*
  * Builds the guard's trees from deny_address, allow_address and the IANA
- * special-purpose ranges (RFC 6890 and its registries).
+ * special-purpose ranges (RFC 6890 and its registries), and the set of
+ * addresses and ports that this nginx listens on.
  */
 ngx_int_t ngx_egress_guard_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf);
 
@@ -465,7 +506,12 @@ ngx_int_t ngx_egress_guard_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf);
 ngx_int_t ngx_egress_guard_exempt(ngx_pool_t *pool, ngx_egress_guard_t **guard,
     ngx_cidr_t *cidr);
 
-/* NGX_OK: may be dialled for this service; NGX_DECLINED: may not */
+/*
+ * NGX_OK: may be dialled for this service; NGX_DECLINED: may not.  An IPv4
+ * address within one of IPv6 has to pass as well.  With a port, what this
+ * nginx listens on is refused even with "guard off"; with port 0 it can't be
+ * told.  To be called in a worker, with what is dialled, on every attempt.
+ */
 ngx_int_t ngx_egress_guard_check(ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc, struct sockaddr *sa);
 

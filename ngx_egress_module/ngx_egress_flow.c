@@ -19,6 +19,9 @@ static ngx_uint_t ngx_egress_has_subset(ngx_egress_service_t *svc,
     ngx_str_t *name);
 static ngx_int_t ngx_egress_lookup(ngx_egress_conf_t *ecf,
     ngx_egress_flow_t *flow);
+static ngx_int_t ngx_egress_lookup_address(ngx_egress_conf_t *ecf,
+    ngx_egress_flow_t *flow);
+static ngx_int_t ngx_egress_name(ngx_egress_flow_t *flow);
 static ngx_uint_t ngx_egress_disagreement(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_flow_flags(ngx_egress_flow_t *flow,
     ngx_str_t *value);
@@ -197,6 +200,7 @@ ngx_egress_flow_reset(ngx_egress_flow_t *flow)
     flow->service = NULL;
     flow->protocol = NGX_EGRESS_PROTO_UNKNOWN;
     flow->target = 0;
+    flow->addressed = 0;
     flow->verdict = NGX_EGRESS_UNDECIDED;
     flow->reason = NGX_EGRESS_REASON_NONE;
     flow->status = 0;
@@ -218,7 +222,7 @@ static ngx_int_t
 ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
     ngx_str_t *choice)
 {
-    ngx_str_t             *hosts;
+    ngx_uint_t             named;
     ngx_egress_port_t     *port;
     ngx_egress_service_t  *svc;
 
@@ -235,25 +239,33 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
         return NGX_DECLINED;
     }
 
-    hosts = svc->hosts->elts;
+    flow->service = svc;
+    flow->protocol = port->protocol;
+    flow->target = port->target;
+
+    named = (flow->subsystem == NGX_EGRESS_HTTP
+             || (flow->tls && flow->host.len));
+
+    flow->addressed = (!named && svc->cidrs && flow->redirected
+                       && ngx_cidr_match(flow->original, svc->cidrs)
+                          == NGX_OK);
 
     /* the name that a client without TLS could claim counts for nothing */
 
-    if (flow->subsystem == NGX_EGRESS_STREAM && !flow->tls) {
-        flow->host = hosts[0];
-    }
-
-    /* the name asked for is dialled: it has to be one of the service's */
-
-    if (svc->resolution == NGX_EGRESS_DYNAMIC
-        && !ngx_egress_service_has_host(svc, &flow->host))
+    if (flow->subsystem == NGX_EGRESS_STREAM && !flow->tls
+        && ngx_egress_name(flow) != NGX_OK)
     {
         return NGX_DECLINED;
     }
 
-    flow->service = svc;
-    flow->protocol = port->protocol;
-    flow->target = port->target;
+    /* the name asked for is dialled: it has to be one of the service's */
+
+    if (svc->resolution == NGX_EGRESS_DYNAMIC && !flow->addressed
+        && !ngx_egress_service_has_host(svc, &flow->host))
+    {
+        flow->service = NULL;
+        return NGX_DECLINED;
+    }
 
     return NGX_OK;
 }
@@ -338,7 +350,7 @@ static ngx_int_t
 ngx_egress_lookup(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow)
 {
     if (flow->host.len == 0) {
-        return NGX_DECLINED;
+        return ngx_egress_lookup_address(ecf, flow);
     }
 
     flow->service = ngx_egress_find_service((ngx_cycle_t *) ngx_cycle,
@@ -362,6 +374,75 @@ ngx_egress_lookup(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow)
         flow->protocol = (flow->subsystem == NGX_EGRESS_HTTP)
                          ? NGX_EGRESS_PROTO_HTTP : NGX_EGRESS_PROTO_TCP;
     }
+
+    return NGX_OK;
+}
+
+
+/* the port is the original destination's too: policies are about it */
+
+static ngx_int_t
+ngx_egress_lookup_address(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow)
+{
+    ngx_egress_port_t  *settings;
+
+    if (flow->original == NULL) {
+        return NGX_DECLINED;
+    }
+
+    flow->service = ngx_egress_cidr_find(ecf, flow->original, &settings);
+
+    if (flow->service) {
+        flow->protocol = settings->protocol;
+        flow->target = settings->target;
+
+    } else if (ecf->outbound_policy == NGX_EGRESS_ALLOW_ANY
+               && flow->redirected)
+    {
+        flow->service = &ecf->any;
+        flow->protocol = flow->tls ? NGX_EGRESS_PROTO_TLS
+                                   : NGX_EGRESS_PROTO_TCP;
+        flow->target = ngx_inet_get_port(flow->original);
+
+    } else {
+        return NGX_DECLINED;
+    }
+
+    flow->addressed = 1;
+    flow->port = ngx_inet_get_port(flow->original);
+
+    return ngx_egress_name(flow);
+}
+
+
+/* who tells no name gets the service's, or the address's text */
+
+static ngx_int_t
+ngx_egress_name(ngx_egress_flow_t *flow)
+{
+    u_char     *p;
+    ngx_str_t  *hosts;
+
+    if (flow->service->hosts) {
+        hosts = flow->service->hosts->elts;
+        flow->host = hosts[0];
+        return NGX_OK;
+    }
+
+    ngx_str_null(&flow->host);
+
+    if (flow->original == NULL) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(flow->pool, NGX_SOCKADDR_STRLEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    flow->host.len = ngx_sock_ntop(flow->original, flow->original_len, p,
+                                   NGX_SOCKADDR_STRLEN, 0);
+    flow->host.data = p;
 
     return NGX_OK;
 }

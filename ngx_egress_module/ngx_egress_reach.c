@@ -166,8 +166,15 @@ ngx_egress_reach_endpoints(ngx_egress_flow_t *flow)
 
     ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
 
-    rc = (flow->service->resolution == NGX_EGRESS_DYNAMIC)
-         ? ngx_egress_reach_name(flow) : ngx_egress_reach_variant(flow);
+    if (flow->service->resolution != NGX_EGRESS_DYNAMIC) {
+        rc = ngx_egress_reach_variant(flow);
+
+    } else if (flow->addressed) {
+        rc = ngx_egress_original_peer(flow);
+
+    } else {
+        rc = ngx_egress_reach_name(flow);
+    }
 
     if (rc != NGX_AGAIN) {
         return rc;

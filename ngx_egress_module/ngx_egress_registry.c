@@ -14,12 +14,6 @@
 #define NGX_EGRESS_NO_PORT  0
 
 
-static ngx_egress_entry_t *ngx_egress_index_find(ngx_egress_index_t *index,
-    ngx_str_t *host, in_port_t port, ngx_uint_t wildcard);
-static void ngx_egress_index_insert(ngx_egress_index_t *index,
-    ngx_egress_entry_t *entry);
-static ngx_int_t ngx_egress_index_create(ngx_pool_t *pool,
-    ngx_egress_index_t *index, ngx_uint_t n);
 static ngx_int_t ngx_egress_index_names(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
 static ngx_int_t ngx_egress_index_hosts(ngx_cycle_t *cycle,
@@ -219,7 +213,7 @@ ngx_egress_valid_host(ngx_str_t *host, ngx_uint_t wildcard)
 }
 
 
-static ngx_egress_entry_t *
+ngx_egress_entry_t *
 ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
     in_port_t port, ngx_uint_t wildcard)
 {
@@ -248,7 +242,7 @@ ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
 }
 
 
-static void
+void
 ngx_egress_index_insert(ngx_egress_index_t *index, ngx_egress_entry_t *entry)
 {
     ngx_uint_t  skip;
@@ -266,7 +260,7 @@ ngx_egress_index_insert(ngx_egress_index_t *index, ngx_egress_entry_t *entry)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_egress_index_create(ngx_pool_t *pool, ngx_egress_index_t *index,
     ngx_uint_t n)
 {
@@ -322,7 +316,9 @@ ngx_egress_registry_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
         return NGX_ERROR;
     }
 
-    if (ngx_egress_index_names(cycle, ecf) != NGX_OK) {
+    if (ngx_egress_index_names(cycle, ecf) != NGX_OK
+        || ngx_egress_cidr_init(cycle, ecf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

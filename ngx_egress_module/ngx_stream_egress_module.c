@@ -55,6 +55,7 @@ typedef struct {
     ngx_msec_t                       preread_timeout;
     ngx_uint_t                       refuse;
     ngx_stream_complex_value_t      *service;
+    ngx_module_t                    *realip;     /* or NULL */
 
     ngx_stream_content_handler_pt    handler;    /* of nginx's proxy */
     ngx_str_t                        proxy_pass;
@@ -96,6 +97,8 @@ static ngx_int_t ngx_stream_egress_parse(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
 static ngx_int_t ngx_stream_egress_grow(ngx_connection_t *c);
 static void ngx_stream_egress_content_handler(ngx_stream_session_t *s);
+static ngx_int_t ngx_stream_egress_destination(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx);
 static ngx_int_t ngx_stream_egress_choice(ngx_stream_session_t *s,
     ngx_str_t *choice);
 static ngx_uint_t ngx_stream_egress_classify(ngx_stream_session_t *s,
@@ -150,6 +153,7 @@ static char *ngx_stream_egress_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_stream_egress_check_server(ngx_conf_t *cf,
     ngx_stream_egress_srv_conf_t *conf);
+static ngx_module_t *ngx_stream_egress_realip(ngx_conf_t *cf);
 static ngx_uint_t ngx_stream_egress_proxies_ssl(ngx_conf_t *cf);
 static ngx_uint_t ngx_stream_egress_is_balanced(ngx_conf_t *cf,
     ngx_str_t *name);
@@ -505,6 +509,17 @@ ngx_stream_egress_preread_handler(ngx_stream_session_t *s)
         mode = NGX_STREAM_EGRESS_PREREAD_OFF;
     }
 
+    if (mode == NGX_STREAM_EGRESS_PREREAD_ON && escf->service == NULL) {
+
+        if (ngx_stream_egress_destination(s, ctx) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (ngx_egress_original_speaks_first(&ctx->flow)) {
+            mode = NGX_STREAM_EGRESS_PREREAD_OFF;
+        }
+    }
+
     if (mode == NGX_STREAM_EGRESS_PREREAD_OFF) {
         ctx->preread = 1;
         return NGX_DECLINED;
@@ -751,15 +766,14 @@ ngx_stream_egress_content_handler(ngx_stream_session_t *s)
     ngx_connection_t              *c;
     ngx_egress_flow_t             *flow;
     ngx_stream_egress_ctx_t       *ctx;
-    ngx_stream_egress_srv_conf_t  *escf;
 
     c = s->connection;
 
-    escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
-
     ctx = ngx_stream_egress_get_ctx(s);
 
-    if (ctx == NULL || ngx_stream_egress_choice(s, &choice) != NGX_OK) {
+    if (ctx == NULL || ngx_stream_egress_choice(s, &choice) != NGX_OK
+        || ngx_stream_egress_destination(s, ctx) != NGX_OK)
+    {
         ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
         return;
     }
@@ -767,17 +781,6 @@ ngx_stream_egress_content_handler(ngx_stream_session_t *s)
     flow = &ctx->flow;
 
     flow->host = flow->sni;
-    flow->port = escf->port;
-
-    if (flow->port == 0) {
-
-        if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
-            ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
-            return;
-        }
-
-        flow->port = ngx_inet_get_port(c->local_sockaddr);
-    }
 
     reason = ngx_stream_egress_classify(s, ctx, &choice);
 
@@ -805,6 +808,44 @@ ngx_stream_egress_content_handler(ngx_stream_session_t *s)
     }
 
     ngx_stream_egress_wake(flow);
+}
+
+
+/* the port, and where no name is told the address, that the client meant */
+
+static ngx_int_t
+ngx_stream_egress_destination(ngx_stream_session_t *s,
+    ngx_stream_egress_ctx_t *ctx)
+{
+    ngx_uint_t                     trusted;
+    ngx_connection_t              *c;
+    ngx_stream_egress_srv_conf_t  *escf;
+
+    c = s->connection;
+
+    escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
+
+    ctx->flow.port = escf->port;
+
+    if (ctx->flow.port == 0) {
+
+        if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ctx->flow.port = ngx_inet_get_port(c->local_sockaddr);
+    }
+
+    if (ctx->flow.sni.len || c->type != SOCK_STREAM) {
+        return NGX_OK;
+    }
+
+    /* the context is there if the header's sender was trusted */
+
+    trusted = (escf->realip
+               && ngx_stream_get_module_ctx(s, (*escf->realip)) != NULL);
+
+    return ngx_egress_original(&ctx->flow, trusted);
 }
 
 
@@ -847,7 +888,8 @@ ngx_stream_egress_classify(ngx_stream_session_t *s,
     /* a preread handler of another module may have ended the phase */
 
     if (escf->preread == NGX_STREAM_EGRESS_PREREAD_TLS
-        || !ctx->preread || choice->len == 0)
+        || !ctx->preread
+        || (choice->len == 0 && ctx->flow.original == NULL))
     {
         return NGX_EGRESS_NOT_TLS;
     }
@@ -1618,6 +1660,8 @@ ngx_stream_egress_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_OK;
     }
 
+    conf->realip = ngx_stream_egress_realip(cf);
+
     return ngx_stream_egress_check_server(cf, conf);
 }
 
@@ -1662,6 +1706,26 @@ ngx_stream_egress_check_server(ngx_conf_t *cf,
     cscf->handler = ngx_stream_egress_content_handler;
 
     return NGX_CONF_OK;
+}
+
+
+/* nginx may be built without it, and it may be in a .so */
+
+static ngx_module_t *
+ngx_stream_egress_realip(ngx_conf_t *cf)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; cf->cycle->modules[i]; i++) {
+        if (ngx_strcmp(cf->cycle->modules[i]->name,
+                       "ngx_stream_realip_module")
+            == 0)
+        {
+            return cf->cycle->modules[i];
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -106,6 +106,8 @@ http {
         }
     }
 
+    %%FAR%%
+
     server {
         listen  127.0.1.1:8081;
         return  200  "any $host";
@@ -115,6 +117,8 @@ http {
         listen  127.0.1.1:8082;
         return  200  "registered $host";
     }
+
+    %%NEAR%%
 }
 
 stream {
@@ -131,6 +135,8 @@ stream {
         proxy_pass   egress;
     }
 
+    %%FAR%%
+
     ssl_certificate      ca.crt;
     ssl_certificate_key  ca.key;
 
@@ -143,6 +149,8 @@ stream {
         listen  127.0.1.1:8084 ssl;
         return  "registered";
     }
+
+    %%NEAR%%
 }
 
 EOF

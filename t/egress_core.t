@@ -390,6 +390,8 @@ http {
         }
     }
 
+    %%FAR%%
+
     server {
         listen  127.0.1.1:8081;
 
@@ -402,6 +404,8 @@ http {
             return      200  "external";
         }
     }
+
+    %%NEAR%%
 }
 
 egress {

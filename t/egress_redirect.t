@@ -239,6 +239,8 @@ http {
         }
     }
 
+    %%FAR%%
+
     server {
         listen      127.0.1.1:8081;
         access_log  %%TESTDIR%%/far.log;
@@ -256,6 +258,8 @@ http {
             return      200 "far local";
         }
     }
+
+    %%NEAR%%
 
     server {
         listen  127.0.0.1:8082;

@@ -177,6 +177,8 @@ http {
         location / { proxy_pass http://egress; }
     }
 
+    %%FAR%%
+
     server {
         listen  127.0.0.1:8081;
         listen  127.0.1.1:8081;
@@ -195,6 +197,8 @@ http {
             return  444;
         }
     }
+
+    %%NEAR%%
 }
 
 EOF

@@ -81,6 +81,8 @@ http {
 
     # the body is read, so that its length is what has arrived
 
+    %%FAR%%
+
     server {
         listen  127.0.1.1:8081;
 
@@ -93,6 +95,8 @@ http {
         listen  127.0.1.1:8083;
         return  200  "length $http_content_length;";
     }
+
+    %%NEAR%%
 }
 
 EOF

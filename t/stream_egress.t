@@ -207,6 +207,8 @@ stream {
         proxy_pass      egress;
     }
 
+    %%FAR%%
+
     server {
         listen               127.0.1.1:8081 ssl;
         access_log           off;
@@ -222,6 +224,8 @@ stream {
         ssl_certificate_key  other.key;
         return               "other";
     }
+
+    %%NEAR%%
 }
 
 EOF
@@ -467,19 +471,19 @@ sub alert {
 sub hello {
 	my ($name) = @_;
 
-	my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
-		or die;
+	my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1',
+		Timeout => 20) or die;
 	my $pid = fork();
 
 	if (!$pid) {
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>', '/dev/null';
 		open STDERR, '>', '/dev/null';
-		exec('timeout', '3', 'openssl', 's_client', '-connect',
+		exec('timeout', '20', 'openssl', 's_client', '-connect',
 			'127.0.0.1:' . $l->sockport(), '-servername', $name);
 	}
 
-	my $s = $l->accept();
+	my $s = $l->accept() or die "no hello\n";
 	sysread($s, my $hello, 16384);
 	close($s);
 	waitpid($pid, 0);

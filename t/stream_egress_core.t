@@ -226,6 +226,8 @@ stream {
 
     # the external services
 
+    %%FAR%%
+
     server {
         listen               127.0.1.1:8081 ssl;
         ssl_certificate      a.crt;
@@ -243,8 +245,11 @@ stream {
         ssl_certificate      a.crt;
         ssl_certificate_key  a.key;
         ssl_verify_client    optional;
+        ssl_client_certificate  ca.crt;
         return               "tls $ssl_server_name $ssl_client_s_dn";
     }
+
+    %%NEAR%%
 
     # sidecars
 
@@ -443,19 +448,19 @@ sub alert {
 sub hello {
 	my ($name) = @_;
 
-	my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
-		or die;
+	my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1',
+		Timeout => 20) or die;
 	my $pid = fork();
 
 	if (!$pid) {
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>', '/dev/null';
 		open STDERR, '>', '/dev/null';
-		exec('timeout', '3', 'openssl', 's_client', '-connect',
+		exec('timeout', '20', 'openssl', 's_client', '-connect',
 			'127.0.0.1:' . $l->sockport(), '-servername', $name);
 	}
 
-	my $s = $l->accept();
+	my $s = $l->accept() or die "no hello\n";
 	sysread($s, my $hello, 16384);
 	close($s);
 	waitpid($pid, 0);

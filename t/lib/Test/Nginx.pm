@@ -9,6 +9,11 @@ package Test::Nginx;
 # configuration and port(8080) in Perl; both become a free port, so that
 # files run side by side under "prove -j".  %%PORT_8080%% is the bare number.
 #
+# The far side: servers that the gateway reaches by a name or an address of
+# the client's can't be the gateway's own, it would not dial itself.  What
+# stands between %%FAR%% and %%NEAR%% in http or stream of nginx.conf runs in
+# an nginx of its own, with far_error.log for its errors.
+#
 # Environment:
 #   TEST_NGINX_BINARY   nginx
 #   TEST_NGINX_MODULES  the folder of the .so files, ../build
@@ -208,7 +213,46 @@ sub read_file {
 sub write_file_expand {
 	my ($self, $name, $content) = @_;
 
+	$content = $self->far($content) if $name eq 'nginx.conf';
+
 	return $self->write_file($name, $self->expand($content));
+}
+
+# far.conf gets the far side, what is left is returned
+
+sub far {
+	my ($self, $content) = @_;
+
+	my (%far, $block, $in);
+	my $near = '';
+
+	foreach my $line (split /^/, $content) {
+		$block = $1 if $line =~ /^(http|stream) \{/;
+
+		if ($line =~ /^\s*%%(FAR|NEAR)%%$/) {
+			$in = $1 eq 'FAR';
+
+		} elsif ($in) {
+			$far{$block} .= $line;
+
+		} else {
+			$near .= $line;
+		}
+	}
+
+	return $near unless %far;
+
+	my $d = $self->{dir};
+
+	$self->write_file('far.conf', $self->expand(join "\n",
+		$self->load_modules(), "pid $d/far.pid;",
+		"error_log $d/far_error.log info;", 'daemon off;', 'events { }',
+		map { "$_ {\n" . ($_ eq 'http' ? $self->globals_http() : '')
+			. "$far{$_}}\n" } sort keys %far));
+
+	$self->{far} ||= 0;
+
+	return $near;
 }
 
 sub expand {
@@ -277,35 +321,44 @@ sub globals_http {
 sub run {
 	my ($self, $conf) = @_;
 
+	$self->{far} ||= $self->start('far.conf', 'far.pid', 'far_error.log')
+		if exists $self->{far};
+
+	$self->{pid} = $self->start($conf || 'nginx.conf', 'nginx.pid',
+		'error.log');
+
+	$self->wait_workers(0);
+
+	return $self;
+}
+
+sub start {
+	my ($self, $conf, $pidfile, $log) = @_;
+
 	my $d = $self->{dir};
 
 	my $pid = fork();
 	die "can't fork: $!\n" unless defined $pid;
 
 	if ($pid == 0) {
-		open STDOUT, '>', "$d/stdout.log";
-		open STDERR, '>', "$d/stderr.log";
-		exec(binary(), '-p', "$d/", '-c', $conf || 'nginx.conf',
-			'-e', "$d/error.log") or exit(1);
+		open STDOUT, '>>', "$d/stdout.log";
+		open STDERR, '>>', "$d/stderr.log";
+		exec(binary(), '-p', "$d/", '-c', $conf, '-e', "$d/$log")
+			or exit(1);
 	}
 
-	$self->{pid} = $pid;
-
 	for (1 .. 100) {
-		last if -s "$d/nginx.pid";
+		last if -s "$d/$pidfile";
 
 		if (waitpid($pid, WNOHANG) == $pid) {
-			$self->{pid} = undef;
 			die "nginx did not start:\n", $self->read_file('stderr.log'),
-				$self->read_file('error.log');
+				$self->read_file($log);
 		}
 
 		sleep 0.05;
 	}
 
-	$self->wait_workers(0);
-
-	return $self;
+	return $pid;
 }
 
 # the number of workers that have started is in the log
@@ -338,6 +391,10 @@ sub reload {
 
 	$self->wait_workers($before);
 
+	# old workers are told 100ms after new ones have started
+
+	sleep 0.15;
+
 	return $self;
 }
 
@@ -355,27 +412,29 @@ sub test_config {
 sub stop {
 	my ($self) = @_;
 
-	return $self unless $self->{pid};
-
-	kill 'QUIT', $self->{pid};
-
-	for (1 .. 160) {
-		if (waitpid($self->{pid}, WNOHANG) == $self->{pid}) {
-			$self->{pid} = undef;
-			last;
-		}
-
-		kill 'TERM', $self->{pid} if $_ == 100;
-		sleep 0.05;
-	}
-
-	if ($self->{pid}) {
-		kill 'KILL', $self->{pid};
-		waitpid($self->{pid}, 0);
-		$self->{pid} = undef;
+	foreach my $who (qw/ pid far /) {
+		$self->{$who} = $self->quit($self->{$who}) if $self->{$who};
 	}
 
 	return $self;
+}
+
+sub quit {
+	my ($self, $pid) = @_;
+
+	kill 'QUIT', $pid;
+
+	for (1 .. 160) {
+		return undef if waitpid($pid, WNOHANG) == $pid;
+
+		kill 'TERM', $pid if $_ == 100;
+		sleep 0.05;
+	}
+
+	kill 'KILL', $pid;
+	waitpid($pid, 0);
+
+	return undef;
 }
 
 # a sub that runs in a process of its own until the end
