@@ -28,6 +28,7 @@
 
 static ngx_egress_zone_t *ngx_egress_zone_create(ngx_slab_pool_t *shpool,
     ngx_egress_conf_t *ecf);
+static size_t ngx_egress_slab(size_t size);
 static ngx_int_t ngx_egress_zone_configure(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf);
 static ngx_int_t ngx_egress_zone_service(ngx_egress_zone_t *zone,
@@ -168,6 +169,45 @@ ngx_egress_zone_create(ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf)
     zone->mask = n - 1;
 
     return zone;
+}
+
+
+/* the slab gives out powers of 2; it has some pages of its own */
+
+size_t
+ngx_egress_endpoint_memory(ngx_egress_conf_t *ecf)
+{
+    size_t                  size;
+    ngx_uint_t              i, n;
+    ngx_egress_service_t  **svc;
+
+    svc = ecf->services.elts;
+
+    size = 32 * ngx_pagesize + 2 * ecf->dns * sizeof(void *);
+
+    for (i = 0; i < ecf->services.nelts; i++) {
+
+        n = (svc[i]->endpoints ? svc[i]->endpoints->nelts : 0)
+            + svc[i]->nvariants;
+
+        size += 2 * sizeof(void *)
+                + ngx_egress_slab(sizeof(ngx_egress_share_t)
+                                  + svc[i]->name.len)
+                + n * ngx_egress_slab(sizeof(ngx_egress_name_t));
+    }
+
+    return size;
+}
+
+
+static size_t
+ngx_egress_slab(size_t size)
+{
+    size_t  n;
+
+    for (n = 8; n < size; n *= 2) { /* void */ }
+
+    return n;
 }
 
 

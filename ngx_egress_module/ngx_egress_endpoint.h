@@ -309,6 +309,9 @@ struct ngx_egress_reach_s {
 ngx_int_t ngx_egress_endpoint_init_area(ngx_slab_pool_t *shpool, void **area,
     void *data, ngx_log_t *log);
 
+/* what init_area() takes, in bytes: what it says if there is not enough */
+size_t ngx_egress_endpoint_memory(ngx_egress_conf_t *ecf);
+
 /* claims a row of the table of processes; gives back what the dead held */
 ngx_int_t ngx_egress_endpoint_init_process(ngx_cycle_t *cycle);
 void ngx_egress_endpoint_exit_process(ngx_cycle_t *cycle);

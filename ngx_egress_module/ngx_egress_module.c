@@ -734,7 +734,11 @@ ngx_egress_init_areas(ngx_shm_zone_t *zone, ngx_egress_shctx_t *sh,
             != NGX_OK)
         {
             ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
-                          "zone \"%V\" is too small", &zone->shm.name);
+                          "zone \"%V\" is too small: %ui services with their "
+                          "endpoints and names take some %uzk, and rate limit "
+                          "keys and flows come to that", &zone->shm.name,
+                          ecf->services.nelts,
+                          ngx_egress_endpoint_memory(ecf) / 1024);
             return NGX_ERROR;
         }
     }
