@@ -97,7 +97,7 @@ lint:
 
 # needs the sources of nginx, to build it with the sanitizers as well
 
-asan:
+asan: all
 	@test -n "$(NGINX_SRC)" \
 		|| { echo "make asan needs NGINX_SRC=dir, an unpacked nginx" \
 			"source tree" >&2; exit 2; }
