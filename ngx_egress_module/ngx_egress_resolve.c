@@ -25,7 +25,7 @@
 /* a lookup that takes longer than it may is somebody else's, after this */
 #define NGX_EGRESS_LOOKUP_OVERDUE   2000
 
-/* how long it is believed that a name has no address, at least */
+/* how long it is believed that a name has no address, within dns_ttl */
 #define NGX_EGRESS_NEGATIVE         5000
 
 /* after a failure: 1, 2, 4, 8 s, and so on to this */
@@ -724,12 +724,12 @@ ngx_egress_lookup_store(ngx_egress_conf_t *ecf, ngx_slab_pool_t *shpool,
         }
     }
 
+    if (name->answer->n == 0) {
+        ttl = NGX_EGRESS_NEGATIVE;
+    }
+
     ttl = ngx_max(ttl, ecf->dns_min);
     ttl = ngx_min(ttl, ecf->dns_max);
-
-    if (name->answer->n == 0) {
-        ttl = ngx_max(ttl, NGX_EGRESS_NEGATIVE);
-    }
 
     name->failures = 0;
     name->answered = now;
