@@ -435,7 +435,11 @@ ngx_egress_name_check(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
 
             ngx_egress_name_forget(name);
 
-            return NGX_DECLINED;
+            /* while all are refused for it, DNS is not spared for longer */
+
+            if (now - name->started < NGX_EGRESS_NEGATIVE) {
+                return NGX_DECLINED;
+            }
         }
 
         ngx_egress_name_begin(name, now);
