@@ -955,13 +955,14 @@ ngx_egress_names_refresh(ngx_egress_conf_t *ecf, ngx_egress_zone_t *zone)
 }
 
 
-/* a name that nobody used since it was answered is left alone */
+/* a name that nobody used since it was answered is left alone, and so is one
+   whose answer is too old: it waits for a flow */
 
 static ngx_uint_t
 ngx_egress_names_due(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
     ngx_msec_t now)
 {
-    return name->answer && name->answer->n
+    return ngx_egress_name_usable(ecf, name, now)
            && (ngx_msec_int_t) (now - name->refresh) >= 0
            && (ngx_msec_int_t) (name->used - name->answered) > 0
            && !ngx_egress_name_busy(ecf, name, now);
