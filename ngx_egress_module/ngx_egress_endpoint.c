@@ -97,7 +97,7 @@ ngx_egress_log_due(ngx_msec_t *logged)
     now = ngx_current_msec;
     last = *logged;
 
-    if (last && now - last < 1000) {
+    if (last && (ngx_msec_int_t) (now - last) < 1000) {
         return NGX_DECLINED;
     }
 

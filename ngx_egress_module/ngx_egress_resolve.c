@@ -184,11 +184,9 @@ ngx_egress_name_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
 static ngx_int_t
 ngx_egress_name_evict(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
 {
-    ngx_msec_t           now;
     ngx_uint_t           i, tries;
     ngx_egress_name_t   *name, **p, **victim;
 
-    now = ngx_current_msec;
     victim = NULL;
     tries = NGX_EGRESS_EVICT_TRIES;
 
@@ -206,7 +204,9 @@ ngx_egress_name_evict(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
                 continue;
             }
 
-            if (victim == NULL || now - name->used > now - (*victim)->used) {
+            if (victim == NULL
+                || (ngx_msec_int_t) (name->used - (*victim)->used) < 0)
+            {
                 victim = p;
             }
 
@@ -437,7 +437,8 @@ ngx_egress_name_check(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
 
             /* while all are refused for it, DNS is not spared for longer */
 
-            if (now - name->started < NGX_EGRESS_NEGATIVE) {
+            if ((ngx_msec_int_t) (now - name->started) < NGX_EGRESS_NEGATIVE)
+            {
                 return NGX_DECLINED;
             }
         }
@@ -510,7 +511,10 @@ ngx_egress_name_busy(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
 
     max = 2 * ecf->resolver_timeout + NGX_EGRESS_LOOKUP_OVERDUE;
 
-    return now - name->started < max && ngx_egress_alive(name->pid);
+    /* another process's clock may be ahead of this one's */
+
+    return (ngx_msec_int_t) (now - name->started) < (ngx_msec_int_t) max
+           && ngx_egress_alive(name->pid);
 }
 
 

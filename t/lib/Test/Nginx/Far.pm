@@ -247,8 +247,12 @@ sub ask {
 	my $parent = getppid();
 	my (%got, $max);
 
-	local $SIG{TERM} = sub { $stop = 1 };
 	local $SIG{PIPE} = 'IGNORE';
+
+	# what was begun is not given up
+
+	POSIX::sigaction(POSIX::SIGTERM, POSIX::SigAction->new(
+		sub { $stop = 1 }, POSIX::SigSet->new(), POSIX::SA_RESTART));
 
 	$max = 0;
 
