@@ -780,6 +780,10 @@ ngx_egress_answer_create(ngx_slab_pool_t *shpool, ngx_resolver_ctx_t *ctx)
 
     n = ctx ? ngx_min(ctx->naddrs, NGX_EGRESS_ADDRS_MAX) : 0;
 
+    if (n > NGX_EGRESS_ADDRS_FEW && ngx_egress_zone_scarce(shpool)) {
+        return NULL;
+    }
+
     answer = ngx_slab_calloc_locked(shpool,
                                     offsetof(ngx_egress_answer_t, addrs)
                                     + n * sizeof(ngx_egress_addr_t));
