@@ -628,7 +628,8 @@ ngx_egress_lookup_handler(ngx_resolver_ctx_t *ctx)
 }
 
 
-/* some servers refuse a question for AAAA that could answer one for A */
+/* some servers refuse a question for AAAA that could answer one for A, or deny
+   that there is such a name (RFC 4074) */
 
 static ngx_uint_t
 ngx_egress_lookup_again(ngx_egress_lookup_t *lookup, ngx_int_t state)
@@ -638,8 +639,7 @@ ngx_egress_lookup_again(ngx_egress_lookup_t *lookup, ngx_int_t state)
     ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
 
     return ecf->resolver4 != NULL && !lookup->second
-           && state != NGX_OK && state != NGX_RESOLVE_NXDOMAIN
-           && state != NGX_RESOLVE_TIMEDOUT;
+           && state != NGX_OK && state != NGX_RESOLVE_TIMEDOUT;
 }
 
 

@@ -26,12 +26,12 @@ use Test::Nginx::Far;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my @names = qw/ all once twice idle zero long change gone family refused alias
-	chain denied mixed /;
+my @names = qw/ all once twice idle zero long change gone family refused
+	failing none6 alias chain denied mixed kept rebound /;
 
 my $services = join '', map { service($_) } @names;
 
-my $t = Test::Nginx->new()->write_file_expand('nginx.conf', <<"EOF");
+my $t = Test::Nginx->new()->has_daemon('ss')->write_file_expand('nginx.conf', <<"EOF");
 
 %%TEST_GLOBALS%%
 
@@ -65,7 +65,9 @@ http {
         egress_reason_header  on;
 
         location / {
-            proxy_pass  http://egress;
+            proxy_http_version  1.1;
+            proxy_set_header    Connection "";
+            proxy_pass          http://egress;
         }
     }
 }
@@ -81,6 +83,10 @@ set('change', 'A 127.0.1.1 ttl=1', 'A 127.0.1.2 ttl=1');
 set('gone', 'A 127.0.1.1 ttl=1');
 set('family', 'A 127.0.1.1 ttl=60', 'AAAA ::1 ttl=60');
 set('refused', 'A 127.0.1.1 ttl=60', 'rcode6 REFUSED');
+set('failing', 'A 127.0.1.1 ttl=60', 'rcode6 SERVFAIL');
+set('none6', 'A 127.0.1.1 ttl=60', 'rcode6 NXDOMAIN');
+set('kept', 'A 127.0.1.50 ttl=1');
+set('rebound', 'A 127.0.1.1 ttl=0');
 set('alias', 'CNAME real.example.com ttl=60', 'A 127.0.1.7 ttl=60');
 set('chain', 'CNAME link.example.com ttl=60');
 set('link', 'CNAME real.example.com ttl=60');
@@ -91,7 +97,7 @@ set('mixed', 'A 127.0.1.1 ttl=60', 'A 10.0.0.1 ttl=60');
 Test::Nginx::DNS::start($t, 8053);
 Test::Nginx::Far::start($t, 8081);
 
-$t->run()->plan(30);
+$t->run()->plan(37);
 
 ###############################################################################
 
@@ -109,6 +115,8 @@ $family{ask('family')}++ for 1 .. 40;
 is(join(' ', sort keys %family), '127.0.1.1 ::1', 'both families');
 
 is(ask('refused'), '127.0.1.1', 'AAAA refused');
+is(ask('failing'), '127.0.1.1', 'AAAA fails');
+is(ask('none6'), '127.0.1.1', 'AAAA denies the name');
 is(ask('alias'), '127.0.1.7', 'alias with addresses');
 is(ask('chain'), '127.0.1.8', 'alias without');
 is(ask('denied'), '403 address_denied', 'denied addresses');
@@ -174,6 +182,29 @@ $change{ask('change')}++ for 1 .. 40;
 
 is(join(' ', sort keys %change), '127.0.1.2 127.0.1.3', 'new addresses');
 
+# no connection stays to an address that left; another one is checked as well
+
+set('rebound', 'A 127.0.1.1 ttl=0');
+is(ask('rebound'), '127.0.1.1', 'before it is rebound');
+set('rebound', 'A 169.254.169.254 ttl=0');
+
+ask('kept') for 1 .. 4;
+is(connections('127.0.1.50'), 1, 'kept');
+
+set('kept', 'A 127.0.1.51 ttl=60');
+
+for (1 .. 15) {
+	ask('kept');
+	ask('rebound');
+	sleep 0.1;
+}
+
+sleep 0.5;
+
+is(connections('127.0.1.50'), 0, 'closed');
+is(connections('127.0.1.51'), 1, 'another one');
+is(ask('rebound'), '403 address_denied', 'rebound');
+
 # it is empty, and comes back
 
 set('gone', 'rcode NXDOMAIN');
@@ -209,8 +240,10 @@ unlike($log, qr/no room/, 'there is room');
 sub service {
 	my ($name) = @_;
 
+	my $keep = $name eq 'kept' ? 1 : 0;
+
 	return "service $name { host $name.example.com; "
-		. "balance round_robin; keepalive 0; "
+		. "balance round_robin; keepalive $keep; "
 		. "port 80 http target=%%PORT_8081%%; }\n    ";
 }
 
@@ -237,6 +270,14 @@ sub queries {
 	my ($name) = @_;
 
 	return Test::Nginx::DNS::queries($t, "$name.example.com", 'A');
+}
+
+# is there a connection to an address
+
+sub connections {
+	my ($address) = @_;
+
+	return `ss -tn state established dst $address` =~ /\Q$address\E/ ? 1 : 0;
 }
 
 # seconds between queries
