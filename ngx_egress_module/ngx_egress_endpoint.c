@@ -98,7 +98,7 @@ ngx_egress_log_due(ngx_msec_t *logged)
     now = ngx_current_msec;
     last = *logged;
 
-    if (last && now - last < 1000) {
+    if (last && (ngx_msec_int_t) (now - last) < 1000) {
         return NGX_DECLINED;
     }
 
@@ -838,6 +838,13 @@ ngx_egress_hold_release(ngx_egress_hold_t *hold)
 }
 
 
+ngx_uint_t
+ngx_egress_zone_scarce(ngx_slab_pool_t *shpool)
+{
+    return shpool->pfree < (ngx_uint_t) (shpool->last - shpool->pages) / 8;
+}
+
+
 ngx_egress_state_t *
 ngx_egress_state_add(ngx_egress_share_t *share, struct sockaddr *sa,
     socklen_t socklen)
@@ -850,7 +857,9 @@ ngx_egress_state_add(ngx_egress_share_t *share, struct sockaddr *sa,
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    state = ngx_egress_state_alloc(share, shpool, sa, socklen);
+    state = (share->nstates >= NGX_EGRESS_ADDRS_FEW
+             && ngx_egress_zone_scarce(shpool))
+            ? NULL : ngx_egress_state_alloc(share, shpool, sa, socklen);
 
     ngx_shmtx_unlock(&shpool->mutex);
 
@@ -915,6 +924,7 @@ ngx_egress_state_alloc(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
     ngx_memory_barrier();
 
     share->states = state;
+    share->nstates++;
 
     return state;
 }
@@ -929,6 +939,10 @@ ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
 
     zone = ngx_egress_endpoint_zone(&shpool);
 
+    /* the master adds to the list with only this one locked */
+
+    ngx_shmtx_lock(&shpool->mutex);
+
     for (p = &share->states; *p; /* void */ ) {
 
         state = *p;
@@ -942,8 +956,11 @@ ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
         }
 
         *p = state->next;
+        share->nstates--;
         state->id = 0;
 
-        ngx_slab_free(shpool, state);
+        ngx_slab_free_locked(shpool, state);
     }
+
+    ngx_shmtx_unlock(&shpool->mutex);
 }

@@ -28,7 +28,7 @@
 #include <ngx_egress_core.h>
 
 
-#define NGX_EGRESS_ENDPOINT_LAYOUT  1      /* bump on any shared change */
+#define NGX_EGRESS_ENDPOINT_LAYOUT  2      /* bump on any shared change */
 
 /* processes that may serve from one zone at a time, old ones included */
 #define NGX_EGRESS_PROCS            256
@@ -48,6 +48,9 @@
 #define NGX_EGRESS_HELD_REQUESTS    1
 #define NGX_EGRESS_HELD_PENDING     2
 #define NGX_EGRESS_HELD_RETRIES     3
+
+/* addresses of a name that are kept even if memory is scarce */
+#define NGX_EGRESS_ADDRS_FEW        16
 
 /* endpoints that a flow remembers to have tried */
 #define NGX_EGRESS_TRIED            8
@@ -110,6 +113,7 @@ struct ngx_egress_share_s {
     ngx_uint_t                gen;         /* last configuration with it */
 
     ngx_egress_state_t       *states;
+    ngx_uint_t                nstates;
     uint64_t                  ids;
 
     /* under the lock: of all holds, in the order of the bits */
@@ -355,6 +359,12 @@ void ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from);
 
 /* gives all back; the hold is free then */
 void ngx_egress_hold_destroy(ngx_egress_hold_t *hold);
+
+/*
+ * Is what is left of the zone for those that need little of it.  The mutex is
+ * locked.
+ */
+ngx_uint_t ngx_egress_zone_scarce(ngx_slab_pool_t *shpool);
 
 /* NULL: the zone is full; share locked, shpool's mutex not */
 ngx_egress_state_t *ngx_egress_state_add(ngx_egress_share_t *share,
