@@ -48,8 +48,7 @@ static void ngx_egress_hold_release(ngx_egress_hold_t *hold);
 static void ngx_egress_proc_reap(ngx_egress_proc_t *proc,
     ngx_atomic_uint_t pid);
 static ngx_int_t ngx_egress_state_init(ngx_egress_share_t *share,
-    ngx_slab_pool_t *shpool, struct sockaddr *sa, socklen_t socklen,
-    ngx_uint_t gen);
+    ngx_slab_pool_t *shpool, ngx_egress_endpoint_t *ep, ngx_uint_t gen);
 static ngx_egress_state_t *ngx_egress_state_alloc(ngx_egress_share_t *share,
     ngx_slab_pool_t *shpool, struct sockaddr *sa, socklen_t socklen);
 
@@ -223,8 +222,7 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     for (i = 0; ep && i < svc->endpoints->nelts; i++) {
 
         if (ep[i].sockaddr) {
-            if (ngx_egress_state_init(svc->share, shpool, ep[i].sockaddr,
-                                      ep[i].socklen, ecf->gen)
+            if (ngx_egress_state_init(svc->share, shpool, &ep[i], ecf->gen)
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -826,13 +824,22 @@ ngx_egress_state_add(ngx_egress_share_t *share, struct sockaddr *sa,
 
 static ngx_int_t
 ngx_egress_state_init(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
-    struct sockaddr *sa, socklen_t socklen, ngx_uint_t gen)
+    ngx_egress_endpoint_t *ep, ngx_uint_t gen)
 {
+    ngx_sockaddr_t       sa;
     ngx_egress_state_t  *state;
+
+    /* with its port, as sets look for it */
+
+    ngx_memcpy(&sa, ep->sockaddr, ep->socklen);
+
+    if (ep->port && sa.sockaddr.sa_family != AF_UNIX) {
+        ngx_inet_set_port(&sa.sockaddr, ep->port);
+    }
 
     for (state = share->states; state; state = state->next) {
         if (ngx_cmp_sockaddr((struct sockaddr *) state->sockaddr,
-                             state->socklen, sa, socklen, 1)
+                             state->socklen, &sa.sockaddr, ep->socklen, 1)
             == NGX_OK)
         {
             break;
@@ -840,7 +847,8 @@ ngx_egress_state_init(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
     }
 
     if (state == NULL) {
-        state = ngx_egress_state_alloc(share, shpool, sa, socklen);
+        state = ngx_egress_state_alloc(share, shpool, &sa.sockaddr,
+                                       ep->socklen);
         if (state == NULL) {
             return NGX_ERROR;
         }
