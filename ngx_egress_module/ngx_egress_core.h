@@ -367,6 +367,16 @@ typedef struct {
 ngx_int_t ngx_egress_status_init(ngx_conf_t *cf);
 
 
+/* ngx_egress_far_status.c */
+
+/* adds what reports show of the far side, at "egress {" */
+ngx_int_t ngx_egress_far_init(ngx_conf_t *cf);
+
+/* writes members of a service's object; NGX_ERROR: no memory */
+ngx_int_t ngx_egress_far_status_service(ngx_egress_report_t *report,
+    ngx_egress_service_t *svc);
+
+
 /* a parameter "name=value" of a directive; a list ends with an empty name */
 
 typedef struct {
