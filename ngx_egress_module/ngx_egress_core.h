@@ -136,6 +136,7 @@ typedef struct {
     ngx_str_t                 text;
     ngx_uint_t                hash;
     unsigned                  variable:1;
+    unsigned                  known:1;     /* to a subsystem */
 } ngx_egress_key_part_t;
 
 
@@ -350,6 +351,8 @@ struct ngx_egress_conf_s {
     ngx_egress_need_t         needs[NGX_EGRESS_STEPS];
     ngx_egress_need_t         uses[NGX_EGRESS_SUBSYSTEMS];
     ngx_array_t               checks;      /* ngx_egress_check_t */
+    ngx_uint_t                keyed;       /* subsystems, a bit each, that were
+                                              asked about hash keys */
     ngx_egress_area_t         areas[NGX_EGRESS_AREAS];
     ngx_array_t              *parts[NGX_EGRESS_REPORT_KINDS];
                                            /* ngx_egress_report_part_t */
