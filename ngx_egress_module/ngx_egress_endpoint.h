@@ -434,7 +434,7 @@ ngx_egress_member_t *ngx_egress_pick(ngx_egress_service_t *svc,
 
 /* ngx_egress_outlier.c */
 
-/* brings back who has been ejected for long enough */
+/* brings back who has been ejected for long enough; locks the share */
 void ngx_egress_outlier_sweep(ngx_egress_service_t *svc);
 
 /* is the endpoint back, but not yet for all of its part of the traffic */

@@ -96,9 +96,7 @@ ngx_egress_far_endpoints(ngx_egress_service_t *svc, ngx_pool_t *pool,
         return NGX_OK;
     }
 
-    if (svc->outlier) {
-        ngx_egress_outlier_sweep(svc);
-    }
+    ngx_egress_outlier_sweep(svc);
 
     if (ngx_egress_far_places(svc, endpoints) != NGX_OK
         || ngx_egress_far_states(svc->share, endpoints) != NGX_OK)

@@ -26,26 +26,28 @@ static ngx_msec_t ngx_egress_outlier_eject(ngx_egress_service_t *svc,
 
 /*
  * Envoy's outlier detection (Istio: DestinationRule.outlierDetection):
- * ejection at once, return with an interval only.
+ * ejection at once, return with an interval only.  Without it nobody stays
+ * ejected: an older configuration may have had it.
  */
 
 void
 ngx_egress_outlier_sweep(ngx_egress_service_t *svc)
 {
-    ngx_msec_t           now;
+    ngx_msec_t           now, interval;
     ngx_egress_share_t  *share;
     ngx_egress_state_t  *state;
 
     share = svc->share;
     now = ngx_current_msec;
+    interval = svc->outlier ? svc->outlier->interval : 0;
 
-    if (now - share->swept < svc->outlier->interval) {
+    if (now - share->swept < interval) {
         return;
     }
 
     ngx_egress_share_lock(share);
 
-    if (now - share->swept < svc->outlier->interval) {
+    if (now - share->swept < interval) {
         ngx_egress_share_unlock(share);
         return;
     }
@@ -59,7 +61,7 @@ ngx_egress_outlier_sweep(ngx_egress_service_t *svc)
             continue;
         }
 
-        if ((ngx_msec_int_t) (now - state->ejected) < 0) {
+        if (svc->outlier && (ngx_msec_int_t) (now - state->ejected) < 0) {
             continue;
         }
 

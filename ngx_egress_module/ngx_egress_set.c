@@ -135,7 +135,7 @@ ngx_egress_set(ngx_egress_service_t *svc, ngx_uint_t variant, ngx_log_t *log)
         ngx_egress_set_seen(set, now);
     }
 
-    if (svc->outlier) {
+    if (svc->outlier || set->ejected || set->live == NULL) {
         ngx_egress_outlier_sweep(svc);
     }
 
