@@ -110,7 +110,7 @@ ngx_egress_pick_turn(ngx_egress_share_t *share, ngx_egress_set_t *set,
 {
     ngx_atomic_uint_t  turn;
 
-    turn = ngx_atomic_fetch_add(&share->turn, 1);
+    turn = ngx_atomic_fetch_add(&share->turns[set->turn], 1);
 
     if (level->even) {
         return turn % level->n;
