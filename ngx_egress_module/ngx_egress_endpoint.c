@@ -550,6 +550,7 @@ ngx_egress_share_recount(ngx_egress_share_t *share)
 
     for (state = share->states; state; state = state->next) {
         state->active = 0;
+        state->idle = 0;
     }
 
     for (i = 0; i < NGX_EGRESS_PROCS; i++) {
@@ -566,7 +567,10 @@ ngx_egress_share_recount(ngx_egress_share_t *share)
                     share->held[k] += (hold->flags >> k) & 1;
                 }
 
-                if (hold->state) {
+                if (hold->state && (hold->flags & NGX_EGRESS_HOLD_IDLE)) {
+                    hold->state->idle++;
+
+                } else if (hold->state) {
                     hold->state->active++;
                 }
             }
@@ -744,14 +748,29 @@ ngx_egress_hold_unuse(ngx_egress_hold_t *hold)
 
 
 void
-ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from)
+ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
+    ngx_uint_t idle)
 {
+    ngx_egress_state_t  *state;
+
+    state = from->state;
+
     ngx_egress_share_lock(from->share);
 
-    to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;
-    to->state = from->state;
+    if (state && idle) {
+        state->active--;
+        state->idle++;
+        to->flags |= NGX_EGRESS_HOLD_IDLE;
 
-    from->flags &= ~NGX_EGRESS_HOLD_CONNECTION;
+    } else if (state) {
+        state->idle--;
+        state->active++;
+    }
+
+    to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;
+    to->state = state;
+
+    from->flags &= ~(NGX_EGRESS_HOLD_CONNECTION|NGX_EGRESS_HOLD_IDLE);
     from->state = NULL;
 
     ngx_egress_share_unlock(from->share);
@@ -783,10 +802,14 @@ ngx_egress_hold_release(ngx_egress_hold_t *hold)
 
     ngx_egress_share_lock(share);
 
-    if (hold->state) {
+    if (hold->state && (hold->flags & NGX_EGRESS_HOLD_IDLE)) {
+        hold->state->idle--;
+
+    } else if (hold->state) {
         hold->state->active--;
-        hold->state = NULL;
     }
+
+    hold->state = NULL;
 
     ngx_egress_hold_give(hold, hold->flags);
 
@@ -901,7 +924,7 @@ ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
 
         state = *p;
 
-        if (state->active
+        if (state->active || state->idle
             || (state->gen && state->gen + 1 >= zone->gen)
             || (ngx_msec_int_t) (now - state->seen) < NGX_EGRESS_STATE_GRACE)
         {

@@ -42,6 +42,9 @@
 
 #define NGX_EGRESS_HOLD_KINDS       4
 
+/* its connection waits for the next request; counted with the endpoint only */
+#define NGX_EGRESS_HOLD_IDLE        0x0010
+
 /* where they are counted */
 
 #define NGX_EGRESS_HELD_CONNECTIONS 0
@@ -85,6 +88,7 @@ struct ngx_egress_state_s {
     uint64_t                  id;          /* never the same twice */
 
     ngx_atomic_t              active;      /* holds that have it */
+    ngx_atomic_t              idle;        /* the same, of idle connections */
     ngx_atomic_t              run_5xx;     /* consecutive ones */
     ngx_atomic_t              run_gateway;
     ngx_atomic_t              run_local;
@@ -352,8 +356,12 @@ ngx_int_t ngx_egress_hold_use(ngx_egress_hold_t *hold,
     ngx_egress_state_t *state, uint64_t id);
 void ngx_egress_hold_unuse(ngx_egress_hold_t *hold);
 
-/* the connection and its endpoint go from one hold to the other */
-void ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from);
+/*
+ * The connection and its endpoint go from one hold to the other, to wait for
+ * a request if idle is set, else to carry one.
+ */
+void ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
+    ngx_uint_t idle);
 
 /* gives all back; the hold is free then */
 void ngx_egress_hold_destroy(ngx_egress_hold_t *hold);

@@ -269,6 +269,7 @@ ngx_egress_far_state(ngx_egress_far_endpoint_t *far, ngx_egress_state_t *state)
 
     far->socklen = state->socklen;
     far->active = state->active;
+    far->idle = state->idle;
     far->picked = state->picked;
     far->failed = state->failed;
     far->errors = state->errors;
@@ -324,6 +325,7 @@ ngx_egress_far_join(ngx_egress_far_endpoint_t *to,
     }
 
     to->active = from->active;
+    to->idle = from->idle;
     to->picked = from->picked;
     to->failed = from->failed;
     to->errors = from->errors;

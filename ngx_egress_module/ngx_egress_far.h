@@ -50,6 +50,7 @@ typedef struct {
     ngx_uint_t                level;
 
     ngx_uint_t                active;
+    ngx_uint_t                idle;
     ngx_uint_t                picked;
     ngx_uint_t                failed;
     ngx_uint_t                errors;

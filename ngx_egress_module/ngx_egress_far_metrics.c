@@ -119,7 +119,10 @@ static ngx_egress_far_family_t  ngx_egress_far_endpoint_families[] = {
       "1 unless the endpoint is ejected.", 0 },
 
     { "egress_endpoint_active", "gauge",
-      "Connections to the endpoint, idle ones included.", 0 },
+      "Connections to the endpoint that are in use.", 0 },
+
+    { "egress_endpoint_idle", "gauge",
+      "Connections to the endpoint that wait for a request.", 0 },
 
     { "egress_endpoint_picks_total", "counter",
       "Connections for which the endpoint was chosen.", 0 },
@@ -431,10 +434,11 @@ ngx_egress_far_metrics_endpoint(ngx_egress_far_table_t *table,
 
     row->values[0] = (far->ejected == 0);
     row->values[1] = far->active;
-    row->values[2] = far->picked;
-    row->values[3] = far->failed;
-    row->values[4] = far->errors;
-    row->values[5] = far->ejections;
+    row->values[2] = far->idle;
+    row->values[3] = far->picked;
+    row->values[4] = far->failed;
+    row->values[5] = far->errors;
+    row->values[6] = far->ejections;
 
     if (row == &rest) {
         ngx_egress_far_other(table, row);

@@ -325,6 +325,7 @@ ngx_egress_far_endpoint(ngx_egress_text_t *text, ngx_egress_service_t *svc,
     ngx_egress_json_cstring(text, "state",
                             ngx_egress_far_state_name(svc, far));
     ngx_egress_json_number(text, "active", far->active);
+    ngx_egress_json_number(text, "idle", far->idle);
     ngx_egress_json_number(text, "picked", far->picked);
     ngx_egress_json_number(text, "failed", far->failed);
     ngx_egress_json_number(text, "errors", far->errors);

@@ -98,7 +98,11 @@ http {
         egress       on;
         egress_port  80;
 
-        location / { proxy_pass http://egress; }
+        location / {
+            proxy_http_version  1.1;
+            proxy_set_header    Connection "";
+            proxy_pass          http://egress;
+        }
     }
 
     server {
@@ -140,7 +144,7 @@ Test::Nginx::DNS::start($t);
 my $slow = IO::Socket::INET->new(Listen => 16,
 	LocalAddr => '127.0.0.1:' . port(8084), ReuseAddr => 1) or die;
 
-$t->run()->plan(69);
+$t->run()->plan(72);
 
 ###############################################################################
 
@@ -160,9 +164,10 @@ my ($good, $bad) = endpoints('api');
 
 is_deeply($good, {
 	service => 'api', address => '127.0.0.1', port => port(8081) + 0,
-	state => 'healthy', active => 0, picked => 0, failed => 0, errors => 0,
-	ejections => 0, ejected_for => 0, level => 0, backup => JSON::PP::false,
-	weight => 2, spelled => JSON::PP::true
+	state => 'healthy', active => 0, idle => 0, picked => 0, failed => 0,
+	errors => 0, ejections => 0, ejected_for => 0, level => 0,
+	backup => JSON::PP::false, weight => 2,
+	spelled => JSON::PP::true
 }, 'endpoint');
 is($bad->{port}, port(8082), 'another one');
 
@@ -224,6 +229,18 @@ unlike("@states", qr/ejected/, 'back without traffic');
 sleep(0.3);
 
 is((endpoints('api'))[1]{state}, 'healthy', 'healthy again');
+
+# a connection that waits for the next request is not in use
+
+request('m1') for 1 .. 2;
+wait_for(sub { (endpoints('many1'))[0]{active} == 0 });
+
+my ($kept) = endpoints('many1');
+
+is($kept->{active}, 0, 'not active');
+cmp_ok($kept->{idle}, '>', 0, 'idle');
+is(service('many1')->{limits}{connections}{used}, $kept->{idle},
+	'idle connections are connections');
 
 # limits in use
 
