@@ -280,6 +280,20 @@ ngx_uint_t ngx_egress_used(ngx_conf_t *cf, ngx_uint_t subsystem);
 ngx_int_t ngx_egress_add_check(ngx_conf_t *cf, ngx_egress_check_pt handler,
     void *data);
 
+/* does a subsystem have this variable? name is lower-cased, hash is its key */
+
+typedef ngx_uint_t (*ngx_egress_known_pt)(void *data, ngx_str_t *name,
+    ngx_uint_t hash);
+
+/*
+ * Asks known about the variables of "balance hash"; to be called once in a
+ * check of each subsystem that has "egress on".  NGX_ERROR: this was the last
+ * of them, and none knows a variable; that was logged with the service's
+ * position.
+ */
+ngx_int_t ngx_egress_check_keys(ngx_cycle_t *cycle, ngx_uint_t subsystem,
+    ngx_egress_known_pt known, void *data);
+
 /* reserves an area of the shared zone, at any time of the configuration */
 ngx_int_t ngx_egress_add_area(ngx_conf_t *cf, ngx_uint_t id,
     ngx_egress_area_pt init, void *data);

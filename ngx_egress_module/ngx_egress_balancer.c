@@ -110,7 +110,7 @@ ngx_egress_pick_turn(ngx_egress_share_t *share, ngx_egress_set_t *set,
 {
     ngx_atomic_uint_t  turn;
 
-    turn = ngx_atomic_fetch_add(&share->turn, 1);
+    turn = ngx_atomic_fetch_add(&share->turns[set->turn], 1);
 
     if (level->even) {
         return turn % level->n;
@@ -163,7 +163,7 @@ static ngx_uint_t
 ngx_egress_pick_hash(ngx_egress_set_t *set, ngx_egress_level_t *level,
     uint64_t key)
 {
-    double                score, best;
+    double                u, score, best;
     uint64_t              n, most;
     ngx_uint_t            i, winner;
     ngx_egress_member_t  *m;
@@ -186,7 +186,15 @@ ngx_egress_pick_hash(ngx_egress_set_t *set, ngx_egress_level_t *level,
             continue;
         }
 
-        score = m->weight / -log(((n >> 11) + 1) * 0x1p-53);
+        u = ((n >> 11) + 1) * 0x1p-53;
+
+        /* -log(u) >= 1 - u: most can't win, and need no logarithm */
+
+        if (m->weight <= best * (1 - u)) {
+            continue;
+        }
+
+        score = m->weight / -log(u);
 
         if (score > best) {
             best = score;

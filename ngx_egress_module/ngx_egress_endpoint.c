@@ -49,8 +49,7 @@ static void ngx_egress_hold_release(ngx_egress_hold_t *hold);
 static void ngx_egress_proc_reap(ngx_egress_proc_t *proc,
     ngx_atomic_uint_t pid);
 static ngx_int_t ngx_egress_state_init(ngx_egress_share_t *share,
-    ngx_slab_pool_t *shpool, struct sockaddr *sa, socklen_t socklen,
-    ngx_uint_t gen);
+    ngx_slab_pool_t *shpool, ngx_egress_endpoint_t *ep, ngx_uint_t gen);
 static ngx_egress_state_t *ngx_egress_state_alloc(ngx_egress_share_t *share,
     ngx_slab_pool_t *shpool, struct sockaddr *sa, socklen_t socklen);
 
@@ -263,8 +262,7 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     for (i = 0; ep && i < svc->endpoints->nelts; i++) {
 
         if (ep[i].sockaddr) {
-            if (ngx_egress_state_init(svc->share, shpool, ep[i].sockaddr,
-                                      ep[i].socklen, ecf->gen)
+            if (ngx_egress_state_init(svc->share, shpool, &ep[i], ecf->gen)
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -592,6 +590,7 @@ ngx_egress_share_recount(ngx_egress_share_t *share)
 
     for (state = share->states; state; state = state->next) {
         state->active = 0;
+        state->idle = 0;
     }
 
     for (i = 0; i < NGX_EGRESS_PROCS; i++) {
@@ -608,7 +607,10 @@ ngx_egress_share_recount(ngx_egress_share_t *share)
                     share->held[k] += (hold->flags >> k) & 1;
                 }
 
-                if (hold->state) {
+                if (hold->state && (hold->flags & NGX_EGRESS_HOLD_IDLE)) {
+                    hold->state->idle++;
+
+                } else if (hold->state) {
                     hold->state->active++;
                 }
             }
@@ -786,14 +788,29 @@ ngx_egress_hold_unuse(ngx_egress_hold_t *hold)
 
 
 void
-ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from)
+ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
+    ngx_uint_t idle)
 {
+    ngx_egress_state_t  *state;
+
+    state = from->state;
+
     ngx_egress_share_lock(from->share);
 
-    to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;
-    to->state = from->state;
+    if (state && idle) {
+        state->active--;
+        state->idle++;
+        to->flags |= NGX_EGRESS_HOLD_IDLE;
 
-    from->flags &= ~NGX_EGRESS_HOLD_CONNECTION;
+    } else if (state) {
+        state->idle--;
+        state->active++;
+    }
+
+    to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;
+    to->state = state;
+
+    from->flags &= ~(NGX_EGRESS_HOLD_CONNECTION|NGX_EGRESS_HOLD_IDLE);
     from->state = NULL;
 
     ngx_egress_share_unlock(from->share);
@@ -825,10 +842,14 @@ ngx_egress_hold_release(ngx_egress_hold_t *hold)
 
     ngx_egress_share_lock(share);
 
-    if (hold->state) {
+    if (hold->state && (hold->flags & NGX_EGRESS_HOLD_IDLE)) {
+        hold->state->idle--;
+
+    } else if (hold->state) {
         hold->state->active--;
-        hold->state = NULL;
     }
+
+    hold->state = NULL;
 
     ngx_egress_hold_give(hold, hold->flags);
 
@@ -875,13 +896,22 @@ ngx_egress_state_add(ngx_egress_share_t *share, struct sockaddr *sa,
 
 static ngx_int_t
 ngx_egress_state_init(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
-    struct sockaddr *sa, socklen_t socklen, ngx_uint_t gen)
+    ngx_egress_endpoint_t *ep, ngx_uint_t gen)
 {
+    ngx_sockaddr_t       sa;
     ngx_egress_state_t  *state;
+
+    /* with its port, as sets look for it */
+
+    ngx_memcpy(&sa, ep->sockaddr, ep->socklen);
+
+    if (ep->port && sa.sockaddr.sa_family != AF_UNIX) {
+        ngx_inet_set_port(&sa.sockaddr, ep->port);
+    }
 
     for (state = share->states; state; state = state->next) {
         if (ngx_cmp_sockaddr((struct sockaddr *) state->sockaddr,
-                             state->socklen, sa, socklen, 1)
+                             state->socklen, &sa.sockaddr, ep->socklen, 1)
             == NGX_OK)
         {
             break;
@@ -889,7 +919,8 @@ ngx_egress_state_init(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
     }
 
     if (state == NULL) {
-        state = ngx_egress_state_alloc(share, shpool, sa, socklen);
+        state = ngx_egress_state_alloc(share, shpool, &sa.sockaddr,
+                                       ep->socklen);
         if (state == NULL) {
             return NGX_ERROR;
         }
@@ -947,7 +978,7 @@ ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
 
         state = *p;
 
-        if (state->active
+        if (state->active || state->idle
             || (state->gen && state->gen + 1 >= zone->gen)
             || (ngx_msec_int_t) (now - state->seen) < NGX_EGRESS_STATE_GRACE)
         {

@@ -42,6 +42,9 @@
 
 #define NGX_EGRESS_HOLD_KINDS       4
 
+/* its connection waits for the next request; counted with the endpoint only */
+#define NGX_EGRESS_HOLD_IDLE        0x0010
+
 /* where they are counted */
 
 #define NGX_EGRESS_HELD_CONNECTIONS 0
@@ -51,6 +54,10 @@
 
 /* addresses of a name that are kept even if memory is scarce */
 #define NGX_EGRESS_ADDRS_FEW        16
+
+/* of a service: its subsets and hosts go round on their own, the first ones
+   at least */
+#define NGX_EGRESS_TURNS            16
 
 /* endpoints that a flow remembers to have tried */
 #define NGX_EGRESS_TRIED            8
@@ -84,6 +91,7 @@ struct ngx_egress_state_s {
     uint64_t                  id;          /* never the same twice */
 
     ngx_atomic_t              active;      /* holds that have it */
+    ngx_atomic_t              idle;        /* the same, of idle connections */
     ngx_atomic_t              run_5xx;     /* consecutive ones */
     ngx_atomic_t              run_gateway;
     ngx_atomic_t              run_local;
@@ -120,7 +128,8 @@ struct ngx_egress_share_s {
 
     ngx_uint_t                held[NGX_EGRESS_HOLD_KINDS];
 
-    ngx_atomic_t              turn;        /* of round_robin */
+    ngx_atomic_t              turns[NGX_EGRESS_TURNS];
+                                           /* of round_robin, by variant */
     ngx_atomic_t              health;      /* changes with each ejection and
                                               return */
     ngx_msec_t                swept;       /* last interval of the outlier */
@@ -251,6 +260,7 @@ typedef struct {
 
 struct ngx_egress_set_s {
     ngx_pool_t               *pool;
+    ngx_uint_t                turn;        /* in share->turns[] */
     ngx_uint_t                made;        /* of which versions of names */
     ngx_uint_t                health;      /* of which health of the share */
     ngx_msec_t                checked;     /* states were seen */
@@ -354,8 +364,12 @@ ngx_int_t ngx_egress_hold_use(ngx_egress_hold_t *hold,
     ngx_egress_state_t *state, uint64_t id);
 void ngx_egress_hold_unuse(ngx_egress_hold_t *hold);
 
-/* the connection and its endpoint go from one hold to the other */
-void ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from);
+/*
+ * The connection and its endpoint go from one hold to the other, to wait for
+ * a request if idle is set, else to carry one.
+ */
+void ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
+    ngx_uint_t idle);
 
 /* gives all back; the hold is free then */
 void ngx_egress_hold_destroy(ngx_egress_hold_t *hold);
@@ -448,7 +462,7 @@ ngx_egress_member_t *ngx_egress_pick(ngx_egress_service_t *svc,
 
 /* ngx_egress_outlier.c */
 
-/* brings back who has been ejected for long enough */
+/* brings back who has been ejected for long enough; locks the share */
 void ngx_egress_outlier_sweep(ngx_egress_service_t *svc);
 
 /* is the endpoint back, but not yet for all of its part of the traffic */

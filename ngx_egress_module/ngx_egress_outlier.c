@@ -28,7 +28,8 @@ static ngx_msec_t ngx_egress_outlier_eject(ngx_egress_service_t *svc,
 
 /*
  * Envoy's outlier detection (Istio: DestinationRule.outlierDetection):
- * ejection at once, return with an interval only.
+ * ejection at once, return with an interval only.  Without it nobody stays
+ * ejected: an older configuration may have had it.
  */
 
 void
@@ -61,7 +62,7 @@ ngx_egress_outlier_sweep(ngx_egress_service_t *svc)
             continue;
         }
 
-        if ((ngx_msec_int_t) (now - state->ejected) < 0) {
+        if (svc->outlier && (ngx_msec_int_t) (now - state->ejected) < 0) {
             continue;
         }
 
@@ -85,8 +86,11 @@ ngx_egress_outlier_sweep(ngx_egress_service_t *svc)
 static ngx_uint_t
 ngx_egress_outlier_sweeps(ngx_egress_service_t *svc, ngx_msec_t now)
 {
-    return (ngx_msec_int_t) (now - svc->share->swept)
-           >= (ngx_msec_int_t) svc->outlier->interval;
+    ngx_msec_int_t  interval;
+
+    interval = svc->outlier ? svc->outlier->interval : 0;
+
+    return (ngx_msec_int_t) (now - svc->share->swept) >= interval;
 }
 
 

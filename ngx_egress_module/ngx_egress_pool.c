@@ -250,7 +250,7 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return NULL;
     }
 
-    ngx_egress_hold_move(hold, flow->reach->hold);
+    ngx_egress_hold_move(hold, flow->reach->hold, 1);
 
     idle->svc = flow->service;
     idle->connection = c;
@@ -345,7 +345,7 @@ ngx_egress_pool_take(ngx_egress_flow_t *flow, ngx_egress_state_t *state)
 
         ngx_egress_hold_drop(flow->reach->hold, NGX_EGRESS_HOLD_CONNECTION);
         ngx_egress_hold_unuse(flow->reach->hold);
-        ngx_egress_hold_move(flow->reach->hold, idle->hold);
+        ngx_egress_hold_move(flow->reach->hold, idle->hold, 0);
         ngx_egress_hold_destroy(idle->hold);
 
         flow->reach->kept = c;

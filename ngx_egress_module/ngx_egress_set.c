@@ -135,7 +135,7 @@ ngx_egress_set(ngx_egress_service_t *svc, ngx_uint_t variant, ngx_log_t *log)
         ngx_egress_set_seen(set, now);
     }
 
-    if (svc->outlier) {
+    if (svc->outlier || set->ejected || set->live == NULL) {
         ngx_egress_outlier_sweep(svc);
     }
 
@@ -171,6 +171,7 @@ ngx_egress_set_build(ngx_egress_service_t *svc, ngx_uint_t variant,
 
     if (set == NULL
         || (set->pool = pool, set->scratch = scratch,
+            set->turn = variant % NGX_EGRESS_TURNS,
             ngx_egress_set_gather(svc, &svc->variants[variant], set))
            != NGX_OK
         || ngx_egress_set_bind(svc, set, log) != NGX_OK)

@@ -17,7 +17,7 @@
 static ngx_int_t ngx_egress_status_versions(ngx_egress_report_t *report);
 static ngx_int_t ngx_egress_status_gateway(ngx_egress_report_t *report);
 static ngx_int_t ngx_egress_status_services(ngx_egress_report_t *report);
-static void ngx_egress_status_service(ngx_egress_text_t *text,
+static ngx_int_t ngx_egress_status_service(ngx_egress_report_t *report,
     ngx_egress_service_t *svc);
 
 static ngx_int_t ngx_egress_explain_fill(ngx_egress_report_t *report,
@@ -54,9 +54,15 @@ ngx_egress_status_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    return ngx_egress_add_report(cf, NGX_EGRESS_REPORT_STATUS,
-                                 &ngx_egress_services_name,
-                                 ngx_egress_status_services);
+    if (ngx_egress_add_report(cf, NGX_EGRESS_REPORT_STATUS,
+                              &ngx_egress_services_name,
+                              ngx_egress_status_services)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_egress_far_init(cf);
 }
 
 
@@ -137,7 +143,9 @@ ngx_egress_status_services(ngx_egress_report_t *report)
     ngx_egress_json_open(&report->text, NULL, '[');
 
     for (i = offset; i < ecf->services.nelts && i - offset < limit; i++) {
-        ngx_egress_status_service(&report->text, svc[i]);
+        if (ngx_egress_status_service(report, svc[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     ngx_egress_json_close(&report->text);
@@ -146,14 +154,18 @@ ngx_egress_status_services(ngx_egress_report_t *report)
 }
 
 
-static void
-ngx_egress_status_service(ngx_egress_text_t *text, ngx_egress_service_t *svc)
+static ngx_int_t
+ngx_egress_status_service(ngx_egress_report_t *report,
+    ngx_egress_service_t *svc)
 {
     ngx_str_t          *host;
     ngx_uint_t          i;
     ngx_egress_port_t  *port;
+    ngx_egress_text_t  *text;
 
     static const char  *resolutions[] = { "", "static", "dns", "dynamic" };
+
+    text = &report->text;
 
     ngx_egress_json_open(text, NULL, '{');
     ngx_egress_json_string(text, "name", &svc->name);
@@ -196,7 +208,13 @@ ngx_egress_status_service(ngx_egress_text_t *text, ngx_egress_service_t *svc)
         ngx_egress_json_null(text, "broken");
     }
 
+    if (ngx_egress_far_status_service(report, svc) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_egress_json_close(text);
+
+    return NGX_OK;
 }
 
 

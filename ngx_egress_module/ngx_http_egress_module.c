@@ -150,6 +150,9 @@ static char *ngx_http_egress_port(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_http_egress_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_egress_check_keys(ngx_cycle_t *cycle, void *data);
+static ngx_uint_t ngx_http_egress_known(void *data, ngx_str_t *name,
+    ngx_uint_t hash);
 static ngx_int_t ngx_http_egress_check_upstreams(ngx_conf_t *cf);
 static void ngx_http_egress_no_resumption(ngx_conf_t *cf);
 
@@ -1735,6 +1738,13 @@ ngx_http_egress_init(ngx_conf_t *cf)
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
+    if (ngx_egress_used(cf, NGX_EGRESS_HTTP)
+        && ngx_egress_add_check(cf, ngx_http_egress_check_keys, cmcf)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
     if (h == NULL) {
         return NGX_ERROR;
@@ -1749,6 +1759,42 @@ ngx_http_egress_init(ngx_conf_t *cf)
     ngx_http_top_body_filter = ngx_http_egress_body_filter;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_egress_check_keys(ngx_cycle_t *cycle, void *data)
+{
+    return ngx_egress_check_keys(cycle, NGX_EGRESS_HTTP,
+                                 ngx_http_egress_known, data);
+}
+
+
+/* as ngx_http_get_variable() finds it */
+
+static ngx_uint_t
+ngx_http_egress_known(void *data, ngx_str_t *name, ngx_uint_t hash)
+{
+    ngx_http_core_main_conf_t *cmcf = data;
+
+    ngx_uint_t            i;
+    ngx_http_variable_t  *v;
+
+    if (ngx_hash_find(&cmcf->variables_hash, hash, name->data, name->len)) {
+        return 1;
+    }
+
+    v = cmcf->prefix_variables.elts;
+
+    for (i = 0; i < cmcf->prefix_variables.nelts; i++) {
+        if (name->len >= v[i].name.len
+            && ngx_strncmp(name->data, v[i].name.data, v[i].name.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

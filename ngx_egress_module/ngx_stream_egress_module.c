@@ -163,6 +163,9 @@ static char *ngx_stream_egress_port(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_stream_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_stream_egress_init(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_egress_check_keys(ngx_cycle_t *cycle, void *data);
+static ngx_uint_t ngx_stream_egress_known(void *data, ngx_str_t *name,
+    ngx_uint_t hash);
 static ngx_int_t ngx_stream_egress_check_upstreams(ngx_conf_t *cf);
 static void ngx_stream_egress_no_resumption(ngx_conf_t *cf);
 
@@ -1872,6 +1875,13 @@ ngx_stream_egress_init(ngx_conf_t *cf)
 
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
 
+    if (ngx_egress_used(cf, NGX_EGRESS_STREAM)
+        && ngx_egress_add_check(cf, ngx_stream_egress_check_keys, cmcf)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     h = ngx_array_push(&cmcf->phases[NGX_STREAM_SSL_PHASE].handlers);
     if (h == NULL) {
         return NGX_ERROR;
@@ -1887,6 +1897,42 @@ ngx_stream_egress_init(ngx_conf_t *cf)
     *h = ngx_stream_egress_preread_handler;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_check_keys(ngx_cycle_t *cycle, void *data)
+{
+    return ngx_egress_check_keys(cycle, NGX_EGRESS_STREAM,
+                                 ngx_stream_egress_known, data);
+}
+
+
+/* as ngx_stream_get_variable() finds it */
+
+static ngx_uint_t
+ngx_stream_egress_known(void *data, ngx_str_t *name, ngx_uint_t hash)
+{
+    ngx_stream_core_main_conf_t *cmcf = data;
+
+    ngx_uint_t              i;
+    ngx_stream_variable_t  *v;
+
+    if (ngx_hash_find(&cmcf->variables_hash, hash, name->data, name->len)) {
+        return 1;
+    }
+
+    v = cmcf->prefix_variables.elts;
+
+    for (i = 0; i < cmcf->prefix_variables.nelts; i++) {
+        if (name->len >= v[i].name.len
+            && ngx_strncmp(name->data, v[i].name.data, v[i].name.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
