@@ -1151,7 +1151,14 @@ ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
     }
 
     u = ctx->request->upstream;
-    status = ctx->status ? ctx->status : u->headers_in.status_n;
+
+    /* without a connection, what is there is of the attempt before */
+
+    status = 0;
+
+    if (pc->connection) {
+        status = ctx->status ? ctx->status : u->headers_in.status_n;
+    }
 
     ctx->failure = 0;
 
@@ -1195,10 +1202,10 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
     c = pc->connection;
     flow = &ctx->flow;
 
-    sent = u->request_sent;
+    sent = (c && u->request_sent);
 
     if (ctx->timedout
-        || (sent && c && (c->read->timedout || c->write->timedout)))
+        || (sent && (c->read->timedout || c->write->timedout)))
     {
         ctx->failure = NGX_EGRESS_UPSTREAM_TIMEOUT;
 
