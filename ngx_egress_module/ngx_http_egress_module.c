@@ -112,6 +112,7 @@ static ngx_int_t ngx_http_egress_reinit_request(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_process_header(ngx_http_request_t *r);
 static void ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
     ngx_http_upstream_t *u);
+static ngx_uint_t ngx_http_egress_repeatable(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_egress_idempotent(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_get_peer(ngx_peer_connection_t *pc,
     void *data);
@@ -918,7 +919,7 @@ static void
 ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
     ngx_http_upstream_conf_t *conf)
 {
-    ngx_uint_t               idempotent;
+    ngx_uint_t               repeatable;
     ngx_http_egress_next_t  *next;
 
     conf->next_upstream_tries = 0;
@@ -927,17 +928,17 @@ ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
                           |NGX_HTTP_UPSTREAM_FT_TIMEOUT
                           |NGX_HTTP_UPSTREAM_FT_INVALID_HEADER;
 
-    idempotent = ngx_http_egress_idempotent(ctx->request);
+    repeatable = ngx_http_egress_repeatable(ctx->request);
 
     for (next = ngx_http_egress_nexts; next->status; next++) {
-        if (ngx_egress_may_retry(&ctx->flow, next->status, 1, idempotent)) {
+        if (ngx_egress_may_retry(&ctx->flow, next->status, 1, repeatable)) {
             conf->next_upstream |= next->mask;
         }
     }
 
     /* what any other status is made, for a moment */
 
-    if (idempotent) {
+    if (repeatable) {
         conf->next_upstream |= NGX_HTTP_UPSTREAM_FT_HTTP_502;
     }
 }
@@ -1006,7 +1007,7 @@ ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
     status = u->headers_in.status_n;
 
     if (!ngx_egress_may_retry(flow, status, 1,
-                            ngx_http_egress_idempotent(ctx->request)))
+                              ngx_http_egress_repeatable(ctx->request)))
     {
         if (status == NGX_HTTP_BAD_GATEWAY) {
             u->peer.tries = 1;
@@ -1035,6 +1036,15 @@ ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
 
     ctx->status = status;
     u->headers_in.status_n = NGX_HTTP_BAD_GATEWAY;
+}
+
+
+/* once it was sent; a body that was passed on as it came is gone */
+
+static ngx_uint_t
+ngx_http_egress_repeatable(ngx_http_request_t *r)
+{
+    return !r->request_body_no_buffering && ngx_http_egress_idempotent(r);
 }
 
 
@@ -1193,7 +1203,7 @@ ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
 static void
 ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
 {
-    ngx_uint_t            sent, idempotent;
+    ngx_uint_t            sent;
     ngx_connection_t     *c;
     ngx_egress_flow_t    *flow;
     ngx_http_upstream_t  *u;
@@ -1214,13 +1224,11 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
                        ? NGX_EGRESS_TLS_FAILED : NGX_EGRESS_CONNECT_FAILED;
     }
 
-    idempotent = ngx_http_egress_idempotent(ctx->request);
-
     if (!ngx_egress_has_retry(flow)) {
 
         /* nginx takes a method that it doesn't know for an idempotent one */
 
-        if (sent && !idempotent
+        if (sent && !ngx_http_egress_idempotent(ctx->request)
             && !(u->conf->next_upstream
                  & NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT))
         {
@@ -1231,8 +1239,9 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
         return;
     }
 
-    if (ngx_egress_may_retry(flow, 0, sent, idempotent)) {
-
+    if (ngx_egress_may_retry(flow, 0, sent,
+                             ngx_http_egress_repeatable(ctx->request)))
+    {
         if (pc->tries == 0) {
             flow->exhausted = (ngx_egress_tries(flow) > 1);
             pc->cached = 0;
