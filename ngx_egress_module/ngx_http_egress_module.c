@@ -113,6 +113,7 @@ static ngx_int_t ngx_http_egress_reinit_request(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_process_header(ngx_http_request_t *r);
 static void ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
     ngx_http_upstream_t *u);
+static ngx_uint_t ngx_http_egress_repeatable(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_egress_idempotent(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_get_peer(ngx_peer_connection_t *pc,
     void *data);
@@ -932,7 +933,7 @@ static void
 ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
     ngx_http_upstream_conf_t *conf)
 {
-    ngx_uint_t               idempotent;
+    ngx_uint_t               repeatable;
     ngx_http_egress_next_t  *next;
 
     conf->next_upstream_tries = 0;
@@ -941,17 +942,17 @@ ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
                           |NGX_HTTP_UPSTREAM_FT_TIMEOUT
                           |NGX_HTTP_UPSTREAM_FT_INVALID_HEADER;
 
-    idempotent = ngx_http_egress_idempotent(ctx->request);
+    repeatable = ngx_http_egress_repeatable(ctx->request);
 
     for (next = ngx_http_egress_nexts; next->status; next++) {
-        if (ngx_egress_may_retry(&ctx->flow, next->status, 1, idempotent)) {
+        if (ngx_egress_may_retry(&ctx->flow, next->status, 1, repeatable)) {
             conf->next_upstream |= next->mask;
         }
     }
 
     /* what any other status is made, for a moment */
 
-    if (idempotent) {
+    if (repeatable) {
         conf->next_upstream |= NGX_HTTP_UPSTREAM_FT_HTTP_502;
     }
 }
@@ -1020,7 +1021,7 @@ ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
     status = u->headers_in.status_n;
 
     if (!ngx_egress_may_retry(flow, status, 1,
-                            ngx_http_egress_idempotent(ctx->request)))
+                              ngx_http_egress_repeatable(ctx->request)))
     {
         if (status == NGX_HTTP_BAD_GATEWAY) {
             u->peer.tries = 1;
@@ -1049,6 +1050,15 @@ ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
 
     ctx->status = status;
     u->headers_in.status_n = NGX_HTTP_BAD_GATEWAY;
+}
+
+
+/* once it was sent; a body that was passed on as it came is gone */
+
+static ngx_uint_t
+ngx_http_egress_repeatable(ngx_http_request_t *r)
+{
+    return !r->request_body_no_buffering && ngx_http_egress_idempotent(r);
 }
 
 
@@ -1170,7 +1180,14 @@ ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
     }
 
     u = ctx->request->upstream;
-    status = ctx->status ? ctx->status : u->headers_in.status_n;
+
+    /* without a connection, what is there is of the attempt before */
+
+    status = 0;
+
+    if (pc->connection) {
+        status = ctx->status ? ctx->status : u->headers_in.status_n;
+    }
 
     ctx->failure = 0;
 
@@ -1205,7 +1222,7 @@ ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
 static void
 ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
 {
-    ngx_uint_t            sent, idempotent;
+    ngx_uint_t            sent;
     ngx_connection_t     *c;
     ngx_egress_flow_t    *flow;
     ngx_http_upstream_t  *u;
@@ -1214,10 +1231,10 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
     c = pc->connection;
     flow = &ctx->flow;
 
-    sent = u->request_sent;
+    sent = (c && u->request_sent);
 
     if (ctx->timedout
-        || (sent && c && (c->read->timedout || c->write->timedout)))
+        || (sent && (c->read->timedout || c->write->timedout)))
     {
         ctx->failure = NGX_EGRESS_UPSTREAM_TIMEOUT;
 
@@ -1226,13 +1243,11 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
                        ? NGX_EGRESS_TLS_FAILED : NGX_EGRESS_CONNECT_FAILED;
     }
 
-    idempotent = ngx_http_egress_idempotent(ctx->request);
-
     if (!ngx_egress_has_retry(flow)) {
 
         /* nginx takes a method that it doesn't know for an idempotent one */
 
-        if (sent && !idempotent
+        if (sent && !ngx_http_egress_idempotent(ctx->request)
             && !(u->conf->next_upstream
                  & NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT))
         {
@@ -1243,8 +1258,9 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
         return;
     }
 
-    if (ngx_egress_may_retry(flow, 0, sent, idempotent)) {
-
+    if (ngx_egress_may_retry(flow, 0, sent,
+                             ngx_http_egress_repeatable(ctx->request)))
+    {
         if (pc->tries == 0) {
             flow->exhausted = (ngx_egress_tries(flow) > 1);
             pc->cached = 0;

@@ -20,7 +20,7 @@ use Time::HiRes qw/ sleep time /;
 use lib 'lib';
 use Test::Nginx;
 use Test::Nginx::DNS;
-use Test::Nginx::Far;
+use Test::Nginx::Dialled;
 
 ###############################################################################
 
@@ -132,7 +132,7 @@ Test::Nginx::DNS::set($t, "$_.wild.example.com", 'A 127.0.1.1', 'delay 30')
 	foreach 'a' .. 'z';
 
 Test::Nginx::DNS::start($t, 8053);
-Test::Nginx::Far::start($t, 8081);
+Test::Nginx::Dialled::start($t, 8081);
 
 $t->run()->plan(18);
 
@@ -142,7 +142,7 @@ check('before');
 
 # the storm
 
-my @loads = map { Test::Nginx::Far::load($t, %$_, port => 8080, timeout => 3) } (
+my @loads = map { Test::Nginx::Dialled::load($t, %$_, port => 8080, timeout => 3) } (
 	{ clients => 3, hosts => [ map { "$_.example.com" }
 		qw/ connections pending requests / ], uri => '/slow?60' },
 	{ clients => 1, hosts => [ map { "$_.example.com" }
@@ -157,7 +157,7 @@ while ($killed < 20) {
 	push @tcp, tcp();
 	shift @tcp if @tcp > 2;
 
-	my @pids = Test::Nginx::Far::workers($t);
+	my @pids = Test::Nginx::Dialled::workers($t);
 
 	if (@pids) {
 		$killed += kill 'KILL', $pids[int(rand @pids)];
@@ -168,7 +168,7 @@ while ($killed < 20) {
 
 @tcp = ();
 
-Test::Nginx::Far::unload($_) foreach @loads;
+Test::Nginx::Dialled::unload($_) foreach @loads;
 
 sleep 1.5;
 
@@ -176,11 +176,11 @@ check('after');
 
 # a worker is stopped in the middle of what it does, again and again
 
-my $load = Test::Nginx::Far::load($t, clients => 3, port => 8080,
+my $load = Test::Nginx::Dialled::load($t, clients => 3, port => 8080,
 	hosts => [ 'plain.example.com', 'a.wild.example.com' ]);
 
 for (1 .. 40) {
-	my @pids = Test::Nginx::Far::workers($t);
+	my @pids = Test::Nginx::Dialled::workers($t);
 
 	kill 'STOP', $pids[0];
 	sleep 0.02;
@@ -188,7 +188,7 @@ for (1 .. 40) {
 	sleep 0.01;
 }
 
-my ($stopped) = Test::Nginx::Far::workers($t);
+my ($stopped) = Test::Nginx::Dialled::workers($t);
 
 kill 'STOP', $stopped;
 sleep 0.1;
@@ -198,13 +198,13 @@ sleep 0.1;
 my $ok = 0;
 
 for (1 .. 20) {
-	$ok++ if Test::Nginx::Far::get(8080, 'plain.example.com', timeout => 0.5)
+	$ok++ if Test::Nginx::Dialled::get(8080, 'plain.example.com', timeout => 0.5)
 		=~ /^127/;
 }
 
 kill 'CONT', $stopped;
 
-my $r = Test::Nginx::Far::unload($load);
+my $r = Test::Nginx::Dialled::unload($load);
 
 cmp_ok($ok, '>', 10, 'the other worker serves');
 is($r->{failed}, 0, 'stopped') or diag($r->{why});

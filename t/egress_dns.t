@@ -19,7 +19,7 @@ use Time::HiRes qw/ sleep time /;
 use lib 'lib';
 use Test::Nginx;
 use Test::Nginx::DNS;
-use Test::Nginx::Far;
+use Test::Nginx::Dialled;
 
 ###############################################################################
 
@@ -95,7 +95,7 @@ set('denied', 'A 127.0.2.1 ttl=60', 'A 169.254.169.254 ttl=60');
 set('mixed', 'A 127.0.1.1 ttl=60', 'A 10.0.0.1 ttl=60');
 
 Test::Nginx::DNS::start($t, 8053);
-Test::Nginx::Far::start($t, 8081);
+Test::Nginx::Dialled::start($t, 8081);
 
 $t->run()->plan(37);
 
@@ -139,7 +139,7 @@ my $before = queries('idle');
 
 sleep 2.5;
 
-my $r = Test::Nginx::Far::unload($load);
+my $r = Test::Nginx::Dialled::unload($load);
 
 is($r->{failed}, 0, 'refreshed') or diag($r->{why});
 cmp_ok($r->{max}, '<', 0.19, 'nobody waits');
@@ -175,7 +175,7 @@ $load = load('change');
 set('change', 'A 127.0.1.2 ttl=1', 'A 127.0.1.3 ttl=1');
 sleep 1.5;
 
-Test::Nginx::Far::unload($load);
+Test::Nginx::Dialled::unload($load);
 
 my %change;
 $change{ask('change')}++ for 1 .. 40;
@@ -256,13 +256,13 @@ sub set {
 sub ask {
 	my ($name) = @_;
 
-	return Test::Nginx::Far::get(8080, "$name.example.com");
+	return Test::Nginx::Dialled::get(8080, "$name.example.com");
 }
 
 sub load {
 	my (@hosts) = @_;
 
-	return Test::Nginx::Far::load($t, clients => 2, port => 8080,
+	return Test::Nginx::Dialled::load($t, clients => 2, port => 8080,
 		pause => 0.005, hosts => [ map { "$_.example.com" } @hosts ]);
 }
 

@@ -21,7 +21,7 @@ use Time::HiRes qw/ sleep time /;
 use lib 'lib';
 use Test::Nginx;
 use Test::Nginx::DNS;
-use Test::Nginx::Far;
+use Test::Nginx::Dialled;
 
 ###############################################################################
 
@@ -89,7 +89,7 @@ set('wait', 'A 127.0.1.1 ttl=60', 'delay 500');
 set('left', 'A 127.0.1.1 ttl=60', 'delay 500');
 
 Test::Nginx::DNS::start($t, 8053);
-Test::Nginx::Far::start($t, 8081);
+Test::Nginx::Dialled::start($t, 8081);
 
 $t->run()->plan(27);
 
@@ -142,7 +142,7 @@ my $load = load('busy.wild', 'c1');
 my %flood;
 $flood{ask("f$_.wild")}++ for 1 .. 500;
 
-my $r = Test::Nginx::Far::unload($load);
+my $r = Test::Nginx::Dialled::unload($load);
 
 is($flood{'127.0.1.2'}, 500, 'all names') or diag(explain(\%flood));
 is($r->{failed}, 0, 'others') or diag($r->{why});
@@ -154,7 +154,7 @@ cmp_ok(queries('busy.wild'), '<', 20, 'name in use is kept');
 
 $load = load(map { "c$_" } 1 .. 2000);
 sleep 4;
-$r = Test::Nginx::Far::unload($load);
+$r = Test::Nginx::Dialled::unload($load);
 
 is($r->{failed}, 0, 'many names') or diag($r->{why});
 
@@ -219,7 +219,7 @@ sub set {
 sub ask {
 	my ($name) = @_;
 
-	return Test::Nginx::Far::get(8080, "$name.example.com");
+	return Test::Nginx::Dialled::get(8080, "$name.example.com");
 }
 
 sub begin {
@@ -243,7 +243,7 @@ sub end {
 sub load {
 	my (@hosts) = @_;
 
-	return Test::Nginx::Far::load($t, clients => 2, port => 8080,
+	return Test::Nginx::Dialled::load($t, clients => 2, port => 8080,
 		hosts => [ map { "$_.example.com" } @hosts ]);
 }
 

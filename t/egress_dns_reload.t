@@ -20,7 +20,7 @@ use Time::HiRes qw/ sleep time /;
 use lib 'lib';
 use Test::Nginx;
 use Test::Nginx::DNS;
-use Test::Nginx::Far;
+use Test::Nginx::Dialled;
 
 ###############################################################################
 
@@ -83,7 +83,7 @@ set('late', 'A 127.0.1.4', 'delay 1200');
 set('x.wild', 'A 127.0.1.5');
 
 Test::Nginx::DNS::start($t, 8053);
-Test::Nginx::Far::start($t, 8081);
+Test::Nginx::Dialled::start($t, 8081);
 
 $t->run()->plan(17);
 
@@ -105,7 +105,7 @@ for (1 .. 6) {
 sleep 0.5;
 
 my $to = time();
-my $r = Test::Nginx::Far::unload($load);
+my $r = Test::Nginx::Dialled::unload($load);
 
 is($r->{failed}, 0, 'reload') or diag($r->{why});
 cmp_ok($r->{all}, '>', 200, 'enough');
@@ -125,7 +125,7 @@ like(end($s), qr/127\.0\.1\.4$/, 'waited over a reload');
 $load = load();
 $from = time();
 
-foreach my $pid (Test::Nginx::Far::workers($t)) {
+foreach my $pid (Test::Nginx::Dialled::workers($t)) {
 	kill 'KILL', $pid;
 	sleep 0.4;
 }
@@ -133,7 +133,7 @@ foreach my $pid (Test::Nginx::Far::workers($t)) {
 sleep 1.5;
 
 $to = time();
-$r = Test::Nginx::Far::unload($load);
+$r = Test::Nginx::Dialled::unload($load);
 
 cmp_ok($r->{failed}, '<', 40, 'only those of who was killed');
 
@@ -147,7 +147,7 @@ cmp_ok($gaps[0], '>', 0.6, 'only one of them');
 $load = load();
 $from = time();
 
-my @workers = Test::Nginx::Far::workers($t);
+my @workers = Test::Nginx::Dialled::workers($t);
 
 kill 'STOP', @workers[0 .. 2];
 sleep 2;
@@ -157,7 +157,7 @@ my $during = queries('a', $from, time());
 kill 'CONT', @workers[0 .. 2];
 sleep 0.5;
 
-$r = Test::Nginx::Far::unload($load);
+$r = Test::Nginx::Dialled::unload($load);
 
 is($r->{failed}, 0, 'stopped workers') or diag($r->{why});
 cmp_ok($during, '>=', 1, 'who is left asks');
@@ -176,7 +176,7 @@ $load = load();
 $from = time();
 sleep 2.5;
 $to = time();
-$r = Test::Nginx::Far::unload($load);
+$r = Test::Nginx::Dialled::unload($load);
 
 is($r->{failed}, 0, 'single process') or diag($r->{why});
 cmp_ok((gaps('a', $from, $to))[-1], '<', 1.5, 'single process, refreshes');
@@ -199,7 +199,7 @@ sub set {
 sub ask {
 	my ($name) = @_;
 
-	return Test::Nginx::Far::get(8080, "$name.example.com");
+	return Test::Nginx::Dialled::get(8080, "$name.example.com");
 }
 
 sub begin {
@@ -221,7 +221,7 @@ sub end {
 }
 
 sub load {
-	return Test::Nginx::Far::load($t, clients => 2, port => 8080,
+	return Test::Nginx::Dialled::load($t, clients => 2, port => 8080,
 		pause => 0.01,
 		hosts => [ map { "$_.example.com" } qw/ a slow x.wild / ]);
 }

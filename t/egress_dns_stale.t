@@ -20,7 +20,7 @@ use Time::HiRes qw/ sleep time /;
 use lib 'lib';
 use Test::Nginx;
 use Test::Nginx::DNS;
-use Test::Nginx::Far;
+use Test::Nginx::Dialled;
 
 ###############################################################################
 
@@ -88,7 +88,7 @@ set('cold', 'drop');
 set('left', 'A 127.0.1.1');
 
 Test::Nginx::DNS::start($t, 8053);
-Test::Nginx::Far::start($t, 8081);
+Test::Nginx::Dialled::start($t, 8081);
 
 $t->run()->plan(3 * @names + 11);
 
@@ -123,7 +123,7 @@ $start = time();
 
 sleep 2.5;
 
-my $r = Test::Nginx::Far::unload($load);
+my $r = Test::Nginx::Dialled::unload($load);
 
 foreach my $name (@names) {
 	is(join(' ', keys %{$r->{"$name.example.com"}}), '127.0.1.1',
@@ -144,7 +144,7 @@ my $left = queries('left');
 
 $load = load();
 sleep 0.1 while time() - $start < 7;
-Test::Nginx::Far::unload($load);
+Test::Nginx::Dialled::unload($load);
 
 set($_, 'A 127.0.1.2 ttl=60') foreach @names;
 
@@ -173,7 +173,7 @@ $load = load();
 sleep 0.5;
 Test::Nginx::DNS::stop($t);
 sleep 2.5;
-$r = Test::Nginx::Far::unload($load);
+$r = Test::Nginx::Dialled::unload($load);
 
 is($r->{failed}, 0, 'no server') or diag($r->{why});
 cmp_ok($r->{max}, '<', 0.3, 'no server, no delay');
@@ -201,11 +201,11 @@ sub set {
 sub ask {
 	my ($name) = @_;
 
-	return Test::Nginx::Far::get(8080, "$name.example.com");
+	return Test::Nginx::Dialled::get(8080, "$name.example.com");
 }
 
 sub load {
-	return Test::Nginx::Far::load($t, clients => 2, port => 8080,
+	return Test::Nginx::Dialled::load($t, clients => 2, port => 8080,
 		pause => 0.005, hosts => [ map { "$_.example.com" } @names ]);
 }
 

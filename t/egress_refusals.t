@@ -21,7 +21,7 @@ use Time::HiRes qw/ sleep /;
 use lib 'lib';
 use Test::Nginx;
 use Test::Nginx::DNS;
-use Test::Nginx::Far;
+use Test::Nginx::Dialled;
 
 ###############################################################################
 
@@ -220,7 +220,7 @@ $t->ca('ca');
 
 Test::Nginx::DNS::set($t, 'private.example.com', 'A 10.0.0.1 ttl=60');
 Test::Nginx::DNS::start($t, 8053);
-Test::Nginx::Far::start($t, 8081);
+Test::Nginx::Dialled::start($t, 8081);
 
 $t->run()->plan(3 * @http + 2 * @stream * @modes + 9);
 

@@ -24,7 +24,7 @@ use Time::HiRes qw/ sleep time /;
 
 use lib 'lib';
 use Test::Nginx;
-use Test::Nginx::Far;
+use Test::Nginx::Dialled;
 
 ###############################################################################
 
@@ -148,7 +148,7 @@ my $d = $t->testdir();
 
 $t->ca('ca')->cert('ca', 'far', 'DNS:a.example.com');
 
-Test::Nginx::Far::start($t, 8081);
+Test::Nginx::Dialled::start($t, 8081);
 
 $t->run_daemon(\&speaks_first, 8083, "J\0\0\0\x0a8.0.36\0greeting");
 $t->run_daemon(\&speaks_first, 8084, "220 far ESMTP\r\n");
