@@ -35,7 +35,7 @@ static ngx_int_t ngx_egress_zone_service(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc);
 static ngx_egress_share_t *ngx_egress_share_add(ngx_egress_zone_t *zone,
-    ngx_slab_pool_t *shpool, ngx_str_t *name);
+    ngx_slab_pool_t *shpool, ngx_str_t *name, ngx_uint_t nturns);
 static void ngx_egress_zone_forget(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool);
 static ngx_uint_t ngx_egress_zone_oldest(ngx_egress_zone_t *zone);
@@ -250,7 +250,8 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     ngx_egress_variant_t   *variant;
     ngx_egress_endpoint_t  *ep;
 
-    svc->share = ngx_egress_share_add(zone, shpool, &svc->name);
+    svc->share = ngx_egress_share_add(zone, shpool, &svc->name,
+                                      ngx_max(svc->nvariants, 1));
     if (svc->share == NULL) {
         return NGX_ERROR;
     }
@@ -298,8 +299,9 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
 
 static ngx_egress_share_t *
 ngx_egress_share_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
-    ngx_str_t *name)
+    ngx_str_t *name, ngx_uint_t nturns)
 {
+    size_t               size;
     uint32_t             hash;
     ngx_egress_share_t  *share;
 
@@ -311,15 +313,19 @@ ngx_egress_share_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
         return share;
     }
 
-    share = ngx_slab_calloc_locked(shpool, sizeof(ngx_egress_share_t)
-                                           + name->len);
+    /* one that gets more of them with a reload has to make do */
+
+    size = offsetof(ngx_egress_share_t, turns) + nturns * sizeof(ngx_atomic_t);
+
+    share = ngx_slab_calloc_locked(shpool, size + name->len);
     if (share == NULL) {
         return NULL;
     }
 
+    share->nturns = (uint32_t) nturns;
     share->sn.node.key = hash;
     share->sn.str.len = name->len;
-    share->sn.str.data = (u_char *) share + sizeof(ngx_egress_share_t);
+    share->sn.str.data = (u_char *) share + size;
     ngx_memcpy(share->sn.str.data, name->data, name->len);
 
     ngx_rbtree_insert(&zone->shares, &share->sn.node);

@@ -55,10 +55,6 @@
 /* addresses of a name that are kept even if memory is scarce */
 #define NGX_EGRESS_ADDRS_FEW        16
 
-/* of a service: its subsets and hosts go round on their own, the first ones
-   at least */
-#define NGX_EGRESS_TURNS            16
-
 /* endpoints that a flow remembers to have tried */
 #define NGX_EGRESS_TRIED            8
 
@@ -121,15 +117,14 @@ struct ngx_egress_share_s {
     ngx_uint_t                gen;         /* last configuration with it */
 
     ngx_egress_state_t       *states;
-    ngx_uint_t                nstates;
+    uint32_t                  nstates;
+    uint32_t                  nturns;
     uint64_t                  ids;
 
     /* under the lock: of all holds, in the order of the bits */
 
-    ngx_uint_t                held[NGX_EGRESS_HOLD_KINDS];
+    uint32_t                  held[NGX_EGRESS_HOLD_KINDS];
 
-    ngx_atomic_t              turns[NGX_EGRESS_TURNS];
-                                           /* of round_robin, by variant */
     ngx_atomic_t              health;      /* changes with each ejection and
                                               return */
     ngx_msec_t                swept;       /* last interval of the outlier */
@@ -143,6 +138,9 @@ struct ngx_egress_share_s {
     ngx_atomic_t              retry_overflows;
     ngx_atomic_t              ejections;
     ngx_atomic_t              denied;      /* addresses, by the guard */
+
+    ngx_atomic_t              turns[1];    /* of round_robin, by variant;
+                                              the name follows */
 };
 
 

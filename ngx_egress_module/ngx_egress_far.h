@@ -31,7 +31,7 @@
 /* numbers of a service */
 
 typedef struct {
-    ngx_uint_t                held[NGX_EGRESS_HOLD_KINDS];
+    uint32_t                  held[NGX_EGRESS_HOLD_KINDS];
     ngx_uint_t                opened;
     ngx_uint_t                reused;
     ngx_uint_t                failed;

@@ -115,11 +115,15 @@ http {
     server { listen 127.0.0.1:8081; return 200; }
     server { listen 127.0.0.1:8082; return 503; }
 
+    %%FAR%%
+
     server {
         listen  127.0.1.1:8085;
         listen  127.0.1.2:8085;
         return  200;
     }
+
+    %%NEAR%%
 }
 
 stream {

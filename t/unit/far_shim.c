@@ -68,7 +68,11 @@ shim_service(ngx_uint_t balance, ngx_uint_t n)
     }
 
     svc = shim_alloc(sizeof(ngx_egress_service_t));
-    svc->share = shim_alloc(sizeof(ngx_egress_share_t));
+    /* as many turns as any of the tests' services has variants */
+
+    svc->share = shim_alloc(sizeof(ngx_egress_share_t)
+                            + 15 * sizeof(ngx_atomic_t));
+    svc->share->nturns = 16;
     svc->variants = shim_alloc(8 * sizeof(ngx_egress_variant_t));
     svc->nvariants = 1;
     svc->resolution = NGX_EGRESS_STATIC;
