@@ -101,7 +101,9 @@ ngx_egress_pick_level(ngx_egress_set_t *set)
 
 /*
  * The position is common to all processes, and so is the order, which is made
- * of nothing but the weights.
+ * of nothing but the weights.  A subset, and a host after the first one, has a
+ * position in each process: with a common one, requests to two of them by
+ * turns would get every second endpoint of each only.
  */
 
 static ngx_uint_t
@@ -110,7 +112,7 @@ ngx_egress_pick_turn(ngx_egress_share_t *share, ngx_egress_set_t *set,
 {
     ngx_atomic_uint_t  turn;
 
-    turn = ngx_atomic_fetch_add(&share->turns[set->turn], 1);
+    turn = set->variant ? set->turn++ : ngx_atomic_fetch_add(&share->turn, 1);
 
     if (level->even) {
         return turn % level->n;

@@ -28,7 +28,7 @@
 #include <ngx_egress_core.h>
 
 
-#define NGX_EGRESS_ENDPOINT_LAYOUT  2      /* bump on any shared change */
+#define NGX_EGRESS_ENDPOINT_LAYOUT  3      /* bump on any shared change */
 
 /* processes that may serve from one zone at a time, old ones included */
 #define NGX_EGRESS_PROCS            256
@@ -54,10 +54,6 @@
 
 /* addresses of a name that are kept even if memory is scarce */
 #define NGX_EGRESS_ADDRS_FEW        16
-
-/* of a service: its subsets and hosts go round on their own, the first ones
-   at least */
-#define NGX_EGRESS_TURNS            16
 
 /* endpoints that a flow remembers to have tried */
 #define NGX_EGRESS_TRIED            8
@@ -128,8 +124,8 @@ struct ngx_egress_share_s {
 
     ngx_uint_t                held[NGX_EGRESS_HOLD_KINDS];
 
-    ngx_atomic_t              turns[NGX_EGRESS_TURNS];
-                                           /* of round_robin, by variant */
+    ngx_atomic_t              turn;        /* of round_robin, of the first
+                                              variant */
     ngx_atomic_t              health;      /* changes with each ejection and
                                               return */
     ngx_msec_t                swept;       /* last interval of the outlier */
@@ -260,7 +256,9 @@ typedef struct {
 
 struct ngx_egress_set_s {
     ngx_pool_t               *pool;
-    ngx_uint_t                turn;        /* in share->turns[] */
+    ngx_uint_t                turn;        /* of round_robin, in this process;
+                                              of all but the first variant */
+    ngx_uint_t                variant;
     ngx_uint_t                made;        /* of which versions of names */
     ngx_uint_t                health;      /* of which health of the share */
     ngx_msec_t                checked;     /* states were seen */

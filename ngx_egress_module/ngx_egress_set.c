@@ -171,7 +171,7 @@ ngx_egress_set_build(ngx_egress_service_t *svc, ngx_uint_t variant,
 
     if (set == NULL
         || (set->pool = pool, set->scratch = scratch,
-            set->turn = variant % NGX_EGRESS_TURNS,
+            set->variant = variant, set->turn = (ngx_uint_t) ngx_random(),
             ngx_egress_set_gather(svc, &svc->variants[variant], set))
            != NGX_OK
         || ngx_egress_set_bind(svc, set, log) != NGX_OK)
