@@ -28,7 +28,7 @@
 #include <ngx_egress_core.h>
 
 
-#define NGX_EGRESS_ENDPOINT_LAYOUT  2      /* bump on any shared change */
+#define NGX_EGRESS_ENDPOINT_LAYOUT  3      /* bump on any shared change */
 
 /* processes that may serve from one zone at a time, old ones included */
 #define NGX_EGRESS_PROCS            256
@@ -453,9 +453,13 @@ ngx_egress_set_t *ngx_egress_set(ngx_egress_service_t *svc,
 
 /* ngx_egress_balancer.c */
 
-/* the choice of an algorithm alone; NULL: all are ejected, or none is there */
+/*
+ * The choice of an algorithm alone; again: the flow has picked before.  NULL:
+ * all are ejected, or none is there.
+ */
 ngx_egress_member_t *ngx_egress_pick(ngx_egress_service_t *svc,
-    ngx_egress_set_t *set, uint64_t key, ngx_uint_t has_key);
+    ngx_egress_set_t *set, uint64_t key, ngx_uint_t has_key,
+    ngx_uint_t again);
 
 
 /* ngx_egress_outlier.c */

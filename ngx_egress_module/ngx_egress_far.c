@@ -168,6 +168,10 @@ ngx_egress_far_answer(ngx_egress_service_t *svc, ngx_egress_name_t *name,
 
     for (i = 0; i < n; i++) {
 
+        if (ep->port) {
+            ngx_inet_set_port(&addrs[i].sockaddr, ep->port);
+        }
+
         if (ngx_egress_guard_check(ecf, svc, &addrs[i].sockaddr) != NGX_OK) {
             continue;
         }

@@ -788,7 +788,7 @@ ngx_egress_choose_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
         member = ngx_egress_pick(flow->service, set,
                                  ngx_egress_mix(reach->key + reach->attempts
                                                 + i),
-                                 reach->has_key);
+                                 reach->has_key, reach->attempts + i);
         if (member == NULL) {
             return NULL;
         }
@@ -820,7 +820,7 @@ ngx_egress_choose_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
     }
 
     return flow->service->retry
-           ? ngx_egress_pick(flow->service, set, reach->key, reach->has_key)
+           ? ngx_egress_pick(flow->service, set, reach->key, reach->has_key, 1)
            : NULL;
 }
 

@@ -46,6 +46,7 @@ static void test_loads(ngx_uint_t healthy, ngx_uint_t backups,
 static void test_panic(void);
 static void test_subsets(void);
 static void test_no_outlier(void);
+static void test_retries(void);
 
 
 int
@@ -68,6 +69,7 @@ main(void)
     test_panic();
     test_subsets();
     test_no_outlier();
+    test_retries();
 
     printf("1..%lu\n", (unsigned long) tests);
 
@@ -111,7 +113,7 @@ run(ngx_egress_service_t *svc, ngx_uint_t variant, ngx_uint_t n)
 
     for (i = 0; i < n; i++) {
         set = shim_set(svc, variant);
-        m = ngx_egress_pick(svc, set, key_of(i), 1);
+        m = ngx_egress_pick(svc, set, key_of(i), 1, 0);
 
         if (m == NULL) {
             continue;
@@ -275,7 +277,7 @@ test_smooth(void)
 
     for (i = 0; i < 7; i++) {
         order[i] = 'a' + shim_number(ngx_egress_pick(svc, shim_set(svc, 0), 0,
-                                                     0));
+                                                     0, 0));
     }
 
     order[7] = '\0';
@@ -302,7 +304,7 @@ test_moved(ngx_uint_t step)
     set = shim_set(svc, 0);
 
     for (i = 0; i < PICKS / 10; i++) {
-        was[i] = shim_number(ngx_egress_pick(svc, set, key_of(i), 1));
+        was[i] = shim_number(ngx_egress_pick(svc, set, key_of(i), 1, 0));
     }
 
     shim_eject(svc, set, 42, ngx_current_msec + 1000);
@@ -314,7 +316,7 @@ test_moved(ngx_uint_t step)
     others = 0;
 
     for (i = 0; i < PICKS / 10; i++) {
-        if (shim_number(ngx_egress_pick(svc, set, key_of(i), 1)) != was[i]) {
+        if (shim_number(ngx_egress_pick(svc, set, key_of(i), 1, 0)) != was[i]) {
             moved++;
             others += (was[i] != 42);
         }
@@ -343,7 +345,7 @@ test_gone(void)
     set = shim_set(svc, 0);
 
     for (i = 0; i < PICKS / 10; i++) {
-        was[i] = shim_number(ngx_egress_pick(svc, set, key_of(i), 1));
+        was[i] = shim_number(ngx_egress_pick(svc, set, key_of(i), 1, 0));
     }
 
     svc->endpoints->nelts = 101;
@@ -356,7 +358,7 @@ test_gone(void)
     moved = 0;
 
     for (i = 0; i < PICKS / 10; i++) {
-        now = shim_number(ngx_egress_pick(svc, set, key_of(i), 1));
+        now = shim_number(ngx_egress_pick(svc, set, key_of(i), 1, 0));
         moved += (now != was[i] && was[i] != 0 && now != 100);
     }
 
@@ -485,7 +487,7 @@ test_subsets(void)
 
     for (i = 0; i < 800; i++) {
         set = shim_set(svc, 1 + i % 2);
-        n = shim_number(ngx_egress_pick(svc, set, 0, 0));
+        n = shim_number(ngx_egress_pick(svc, set, 0, 0, 0));
         counts[n]++;
     }
 
@@ -513,4 +515,29 @@ test_no_outlier(void)
 
     run(svc, 0, 100);
     ok(counts[0] > 40, "ejected", "back without outlier detection");
+}
+
+
+/* of two endpoints one is dead: who is brought there goes to the other */
+
+static void
+test_retries(void)
+{
+    ngx_uint_t             i, first;
+    ngx_egress_member_t   *m;
+    ngx_egress_service_t  *svc;
+
+    svc = shim_service(NGX_EGRESS_ROUND_ROBIN, 2);
+    first = 0;
+
+    for (i = 0; i < 1000; i++) {
+        m = ngx_egress_pick(svc, shim_set(svc, 0), 0, 0, 0);
+
+        if (shim_number(m) == 0) {
+            first++;
+            (void) ngx_egress_pick(svc, shim_set(svc, 0), 0, 0, 1);
+        }
+    }
+
+    ok(first == 500, "round_robin", "retries take no turn");
 }

@@ -91,7 +91,8 @@ bench_round(ngx_egress_service_t *svc, ngx_uint_t picks)
     clock_gettime(CLOCK_MONOTONIC, &start);
 
     for (i = 0; i < picks; i++) {
-        m = ngx_egress_pick(svc, shim_set(svc, 0), ngx_egress_mix(i + 1), 1);
+        m = ngx_egress_pick(svc, shim_set(svc, 0), ngx_egress_mix(i + 1), 1,
+                            0);
         bench_sum += (ngx_uint_t) (uintptr_t) m;
     }
 
