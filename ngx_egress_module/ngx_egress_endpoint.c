@@ -25,6 +25,9 @@
  */
 #define NGX_EGRESS_STATE_GRACE    60000
 
+/* the same if memory is scarce: who still has it finds out, and looks anew */
+#define NGX_EGRESS_STATE_SCARCE   1000
+
 
 static ngx_egress_zone_t *ngx_egress_zone_create(ngx_slab_pool_t *shpool,
     ngx_egress_conf_t *ecf);
@@ -893,6 +896,7 @@ ngx_egress_state_alloc(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
 void
 ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
 {
+    ngx_msec_int_t        grace;
     ngx_slab_pool_t      *shpool;
     ngx_egress_zone_t    *zone;
     ngx_egress_state_t   *state, **p;
@@ -903,13 +907,16 @@ ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
 
     ngx_shmtx_lock(&shpool->mutex);
 
+    grace = ngx_egress_zone_scarce(shpool) ? NGX_EGRESS_STATE_SCARCE
+                                           : NGX_EGRESS_STATE_GRACE;
+
     for (p = &share->states; *p; /* void */ ) {
 
         state = *p;
 
         if (state->active
             || (state->gen && state->gen + 1 >= zone->gen)
-            || (ngx_msec_int_t) (now - state->seen) < NGX_EGRESS_STATE_GRACE)
+            || (ngx_msec_int_t) (now - state->seen) < grace)
         {
             p = &state->next;
             continue;
