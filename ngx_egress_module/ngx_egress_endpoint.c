@@ -25,7 +25,7 @@
  */
 #define NGX_EGRESS_STATE_GRACE    60000
 
-/* the same if memory is scarce: who still has it finds out, and looks anew */
+/* the same with less than half of the zone free: who still has it finds out, and looks anew */
 #define NGX_EGRESS_STATE_SCARCE   1000
 
 
@@ -802,9 +802,10 @@ ngx_egress_hold_release(ngx_egress_hold_t *hold)
 
 
 ngx_uint_t
-ngx_egress_zone_scarce(ngx_slab_pool_t *shpool)
+ngx_egress_zone_scarce(ngx_slab_pool_t *shpool, ngx_uint_t parts)
 {
-    return shpool->pfree < (ngx_uint_t) (shpool->last - shpool->pages) / 8;
+    return shpool->pfree
+           < (ngx_uint_t) (shpool->last - shpool->pages) / parts;
 }
 
 
@@ -821,7 +822,7 @@ ngx_egress_state_add(ngx_egress_share_t *share, struct sockaddr *sa,
     ngx_shmtx_lock(&shpool->mutex);
 
     state = (share->nstates >= NGX_EGRESS_ADDRS_FEW
-             && ngx_egress_zone_scarce(shpool))
+             && ngx_egress_zone_scarce(shpool, NGX_EGRESS_ZONE_RESERVE))
             ? NULL : ngx_egress_state_alloc(share, shpool, sa, socklen);
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -907,8 +908,8 @@ ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    grace = ngx_egress_zone_scarce(shpool) ? NGX_EGRESS_STATE_SCARCE
-                                           : NGX_EGRESS_STATE_GRACE;
+    grace = ngx_egress_zone_scarce(shpool, 2) ? NGX_EGRESS_STATE_SCARCE
+                                              : NGX_EGRESS_STATE_GRACE;
 
     for (p = &share->states; *p; /* void */ ) {
 
