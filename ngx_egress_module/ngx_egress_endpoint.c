@@ -25,6 +25,9 @@
  */
 #define NGX_EGRESS_STATE_GRACE    60000
 
+/* the same with less than half of the zone free: who still has it finds out, and looks anew */
+#define NGX_EGRESS_STATE_SCARCE   1000
+
 
 static ngx_egress_zone_t *ngx_egress_zone_create(ngx_slab_pool_t *shpool,
     ngx_egress_conf_t *ecf);
@@ -866,9 +869,10 @@ ngx_egress_hold_release(ngx_egress_hold_t *hold)
 
 
 ngx_uint_t
-ngx_egress_zone_scarce(ngx_slab_pool_t *shpool)
+ngx_egress_zone_scarce(ngx_slab_pool_t *shpool, ngx_uint_t parts)
 {
-    return shpool->pfree < (ngx_uint_t) (shpool->last - shpool->pages) / 8;
+    return shpool->pfree
+           < (ngx_uint_t) (shpool->last - shpool->pages) / parts;
 }
 
 
@@ -885,7 +889,7 @@ ngx_egress_state_add(ngx_egress_share_t *share, struct sockaddr *sa,
     ngx_shmtx_lock(&shpool->mutex);
 
     state = (share->nstates >= NGX_EGRESS_ADDRS_FEW
-             && ngx_egress_zone_scarce(shpool))
+             && ngx_egress_zone_scarce(shpool, NGX_EGRESS_ZONE_RESERVE))
             ? NULL : ngx_egress_state_alloc(share, shpool, sa, socklen);
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -970,6 +974,7 @@ ngx_egress_state_alloc(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
 void
 ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
 {
+    ngx_msec_int_t        grace;
     ngx_slab_pool_t      *shpool;
     ngx_egress_zone_t    *zone;
     ngx_egress_state_t   *state, **p;
@@ -980,13 +985,16 @@ ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
 
     ngx_shmtx_lock(&shpool->mutex);
 
+    grace = ngx_egress_zone_scarce(shpool, 2) ? NGX_EGRESS_STATE_SCARCE
+                                              : NGX_EGRESS_STATE_GRACE;
+
     for (p = &share->states; *p; /* void */ ) {
 
         state = *p;
 
         if (state->active || state->idle
             || (state->gen && state->gen + 1 >= zone->gen)
-            || (ngx_msec_int_t) (now - state->seen) < NGX_EGRESS_STATE_GRACE)
+            || (ngx_msec_int_t) (now - state->seen) < grace)
         {
             p = &state->next;
             continue;

@@ -52,8 +52,10 @@
 #define NGX_EGRESS_HELD_PENDING     2
 #define NGX_EGRESS_HELD_RETRIES     3
 
-/* addresses of a name that are kept even if memory is scarce */
+/* more addresses of a name than these leave one part of so many of the zone to
+   others */
 #define NGX_EGRESS_ADDRS_FEW        16
+#define NGX_EGRESS_ZONE_RESERVE     8
 
 /* endpoints that a flow remembers to have tried */
 #define NGX_EGRESS_TRIED            8
@@ -267,6 +269,7 @@ struct ngx_egress_set_s {
     ngx_uint_t                n;
     ngx_uint_t                denied;      /* addresses that the guard left
                                               out */
+    ngx_uint_t                missing;     /* those without room */
     ngx_uint_t                ejected;
     ngx_uint_t                panic;       /* ejections do not count */
 
@@ -372,11 +375,8 @@ void ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
 /* gives all back; the hold is free then */
 void ngx_egress_hold_destroy(ngx_egress_hold_t *hold);
 
-/*
- * Is what is left of the zone for those that need little of it.  The mutex is
- * locked.
- */
-ngx_uint_t ngx_egress_zone_scarce(ngx_slab_pool_t *shpool);
+/* is less than one part of so many of the zone free; the mutex is locked */
+ngx_uint_t ngx_egress_zone_scarce(ngx_slab_pool_t *shpool, ngx_uint_t parts);
 
 /* NULL: the zone is full; share locked, shpool's mutex not */
 ngx_egress_state_t *ngx_egress_state_add(ngx_egress_share_t *share,

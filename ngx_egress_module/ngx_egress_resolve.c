@@ -780,7 +780,9 @@ ngx_egress_answer_create(ngx_slab_pool_t *shpool, ngx_resolver_ctx_t *ctx)
 
     n = ctx ? ngx_min(ctx->naddrs, NGX_EGRESS_ADDRS_MAX) : 0;
 
-    if (n > NGX_EGRESS_ADDRS_FEW && ngx_egress_zone_scarce(shpool)) {
+    if (n > NGX_EGRESS_ADDRS_FEW
+        && ngx_egress_zone_scarce(shpool, NGX_EGRESS_ZONE_RESERVE))
+    {
         return NULL;
     }
 

@@ -4,7 +4,7 @@
 
 # Tests for DNS in numbers: names that clients ask for in a bounded cache,
 # 1,000 addresses of a name, 2,000 names, one lookup for who waits in all
-# workers, clients that leave, and a zone that is too small.
+# workers, and clients that leave.
 
 ###############################################################################
 
@@ -91,7 +91,7 @@ set('left', 'A 127.0.1.1 ttl=60', 'delay 500');
 Test::Nginx::DNS::start($t, 8053);
 Test::Nginx::Dialled::start($t, 8081);
 
-$t->run()->plan(27);
+$t->run()->plan(25);
 
 ###############################################################################
 
@@ -181,24 +181,6 @@ foreach my $line (split /\n/, $t->read_file('dns.log')) {
 }
 
 is($twice, 0, 'none is asked for twice');
-
-$t->stop();
-
-# no room for the answer: closed, or with those for which there is room
-
-my $conf = $t->read_file('nginx.conf');
-$conf =~ s/zone .*;/zone 256k;/;
-$conf =~ s/service c(?!1 |2 )\d+ .*\n//g;
-$t->write_file('nginx.conf', $conf);
-$t->write_file('nginx.pid', '');
-$t->expect(qr/no room for \d+ endpoints of service "many"/)->run();
-
-ask('c1');
-ask('many') for 1 .. 20;
-
-like($t->read_file('error.log'), qr/no room for \d+ endpoints of service "many"/,
-	'zone is full');
-is(ask('c1') . ask('c2'), '127.0.1.1' x 2, 'others are served');
 
 ###############################################################################
 
