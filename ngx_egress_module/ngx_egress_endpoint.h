@@ -464,5 +464,8 @@ void ngx_egress_pool_sweep(ngx_cycle_t *cycle);
 ngx_int_t ngx_egress_pool_take(ngx_egress_flow_t *flow,
     ngx_egress_state_t *state);
 
+/* closes what was taken and not used */
+void ngx_egress_kept_close(ngx_egress_flow_t *flow);
+
 
 #endif /* _NGX_EGRESS_ENDPOINT_H_INCLUDED_ */

@@ -1219,6 +1219,9 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
     {
         ctx->failure = NGX_EGRESS_UPSTREAM_TIMEOUT;
 
+    } else if (pc->cached) {
+        ngx_egress_untry(flow);
+
     } else if (!sent) {
         ctx->failure = (c && c->ssl && !c->ssl->handshaked)
                        ? NGX_EGRESS_TLS_FAILED : NGX_EGRESS_CONNECT_FAILED;
