@@ -39,8 +39,9 @@
 #define NGX_EGRESS_HOLD_REQUEST     0x0002
 #define NGX_EGRESS_HOLD_PENDING     0x0004
 #define NGX_EGRESS_HOLD_RETRY       0x0008
+#define NGX_EGRESS_HOLD_IDLE        0x0010 /* with a connection */
 
-#define NGX_EGRESS_HOLD_KINDS       4
+#define NGX_EGRESS_HOLD_KINDS       5
 
 /* where they are counted */
 
@@ -48,6 +49,7 @@
 #define NGX_EGRESS_HELD_REQUESTS    1
 #define NGX_EGRESS_HELD_PENDING     2
 #define NGX_EGRESS_HELD_RETRIES     3
+#define NGX_EGRESS_HELD_IDLE        4
 
 /* endpoints that a flow remembers to have tried */
 #define NGX_EGRESS_TRIED            8

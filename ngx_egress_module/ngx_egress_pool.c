@@ -253,6 +253,8 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
     }
 
     ngx_egress_hold_move(hold, flow->reach->hold);
+    (void) ngx_egress_hold_add(hold, NGX_EGRESS_HOLD_IDLE,
+                               NGX_EGRESS_UNLIMITED);
 
     idle->svc = flow->service;
     idle->connection = c;

@@ -415,6 +415,7 @@ ngx_egress_reach_slot(ngx_egress_flow_t *flow)
 static ngx_int_t
 ngx_egress_reach_pending(ngx_egress_flow_t *flow)
 {
+    ngx_int_t              max;
     ngx_egress_hold_t     *hold;
     ngx_egress_service_t  *svc;
 
@@ -432,9 +433,15 @@ ngx_egress_reach_pending(ngx_egress_flow_t *flow)
 
     } else {
 
-        if (ngx_egress_hold_add(hold, NGX_EGRESS_HOLD_PENDING,
-                                svc->max_pending)
-            != NGX_OK)
+        max = svc->max_pending;
+
+        /* other processes close what is idle for as many more */
+
+        if (max != NGX_EGRESS_UNLIMITED) {
+            max += svc->share->held[NGX_EGRESS_HELD_IDLE];
+        }
+
+        if (ngx_egress_hold_add(hold, NGX_EGRESS_HOLD_PENDING, max) != NGX_OK)
         {
             return ngx_egress_reach_overflow(flow, "max_pending");
         }
