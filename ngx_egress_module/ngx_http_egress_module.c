@@ -1271,7 +1271,9 @@ ngx_http_egress_keep(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc,
 
     u = ctx->request->upstream;
 
-    if (pc->connection == NULL || (state & NGX_PEER_FAILED)
+    /* who tries again goes on with the slot, NGX_PEER_NEXT included */
+
+    if (pc->connection == NULL || state != 0
         || !u->keepalive || !u->request_body_sent)
     {
         return;
