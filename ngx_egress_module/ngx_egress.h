@@ -373,6 +373,9 @@ ngx_uint_t ngx_egress_tries(ngx_egress_flow_t *flow);
 
 void ngx_egress_outcome(ngx_egress_flow_t *flow, ngx_uint_t outcome);
 
+/* a connection that had been idle failed: that says nothing of the endpoint */
+void ngx_egress_untry(ngx_egress_flow_t *flow);
+
 /* connects to what ngx_egress_next_peer() said; as ngx_event_connect_peer() */
 ngx_int_t ngx_egress_connect(ngx_egress_flow_t *flow,
     ngx_peer_connection_t *pc);

@@ -809,11 +809,13 @@ ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
     if (state && idle) {
         state->active--;
         state->idle++;
+        from->share->held[NGX_EGRESS_HELD_IDLE]++;
         to->flags |= NGX_EGRESS_HOLD_IDLE;
 
     } else if (state) {
         state->idle--;
         state->active++;
+        from->share->held[NGX_EGRESS_HELD_IDLE]--;
     }
 
     to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;

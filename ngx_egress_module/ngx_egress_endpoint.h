@@ -39,11 +39,10 @@
 #define NGX_EGRESS_HOLD_REQUEST     0x0002
 #define NGX_EGRESS_HOLD_PENDING     0x0004
 #define NGX_EGRESS_HOLD_RETRY       0x0008
+#define NGX_EGRESS_HOLD_IDLE        0x0010 /* a connection that waits for
+                                              the next request */
 
-#define NGX_EGRESS_HOLD_KINDS       4
-
-/* its connection waits for the next request; counted with the endpoint only */
-#define NGX_EGRESS_HOLD_IDLE        0x0010
+#define NGX_EGRESS_HOLD_KINDS       5
 
 /* where they are counted */
 
@@ -51,6 +50,7 @@
 #define NGX_EGRESS_HELD_REQUESTS    1
 #define NGX_EGRESS_HELD_PENDING     2
 #define NGX_EGRESS_HELD_RETRIES     3
+#define NGX_EGRESS_HELD_IDLE        4
 
 /* more addresses of a name than these leave one part of so many of the zone to
    others */
@@ -493,6 +493,9 @@ void ngx_egress_pool_sweep(ngx_cycle_t *cycle);
  */
 ngx_int_t ngx_egress_pool_take(ngx_egress_flow_t *flow,
     ngx_egress_state_t *state);
+
+/* closes what was taken and not used */
+void ngx_egress_kept_close(ngx_egress_flow_t *flow);
 
 
 #endif /* _NGX_EGRESS_ENDPOINT_H_INCLUDED_ */

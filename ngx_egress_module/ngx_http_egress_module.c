@@ -1238,6 +1238,9 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
     {
         ctx->failure = NGX_EGRESS_UPSTREAM_TIMEOUT;
 
+    } else if (pc->cached) {
+        ngx_egress_untry(flow);
+
     } else if (!sent) {
         ctx->failure = (c && c->ssl && !c->ssl->handshaked)
                        ? NGX_EGRESS_TLS_FAILED : NGX_EGRESS_CONNECT_FAILED;
@@ -1287,7 +1290,9 @@ ngx_http_egress_keep(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc,
 
     u = ctx->request->upstream;
 
-    if (pc->connection == NULL || (state & NGX_PEER_FAILED)
+    /* who tries again goes on with the slot, NGX_PEER_NEXT included */
+
+    if (pc->connection == NULL || state != 0
         || !u->keepalive || !u->request_body_sent)
     {
         return;

@@ -19,6 +19,7 @@ package Test::Nginx::Far;
 #   refuse                    does not listen
 #   full                      listens, and what connects gets no SYN,ACK
 #   accept reset|close|stall [times=n]
+#   hangup                    closes, once, those that have nothing to do
 #
 # For a request; "times" as often, then the next line:
 #
@@ -297,7 +298,7 @@ sub parse {
 		}
 	}
 
-	my $ok = $what =~ /^(answer|stall|refuse|full)$/
+	my $ok = $what =~ /^(answer|stall|refuse|full|hangup)$/
 		|| $what =~ /^(reset|cut)$/ && $r->{at}
 		|| $what eq 'accept' && $r->{how};
 
@@ -384,6 +385,12 @@ sub look {
 		grep { $_->{what} =~ /^(refuse|full)$/ } @{$server->{lines}};
 
 	listen_on($server, $mode // 'listen');
+
+	if (grep { $_->{what} eq 'hangup' } @{$server->{lines}}) {
+		finish($_) foreach grep {
+			$_->{server} == $server && !$_->{busy}
+		} values %conns;
+	}
 
 	open $fh, '>', "$file.seen.new";
 	print $fh $version;
@@ -479,7 +486,7 @@ sub line {
 	my ($server, $accept) = @_;
 
 	foreach my $line (@{$server->{lines}}) {
-		next if $line->{what} =~ /^(refuse|full)$/;
+		next if $line->{what} =~ /^(refuse|full|hangup)$/;
 		next if ($line->{what} eq 'accept') != $accept;
 		next if defined $line->{times} && $line->{times} == 0;
 
