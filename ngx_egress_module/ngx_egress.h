@@ -345,6 +345,13 @@ ngx_int_t ngx_egress_reach(ngx_egress_flow_t *flow);
 /* is the flow allowed, and its slot taken */
 ngx_uint_t ngx_egress_reached(ngx_egress_flow_t *flow);
 
+/*
+ * Starts what the core does in a worker, once; to be called when a process of
+ * an adapter's is initialized.  It can't be the core's own: built into nginx,
+ * it comes before the module that makes the timers.
+ */
+ngx_int_t ngx_egress_init_process(ngx_cycle_t *cycle);
+
 /* gives back all that the flow holds; has to be called when its pool goes */
 void ngx_egress_release(ngx_egress_flow_t *flow);
 

@@ -22,7 +22,6 @@ static ngx_int_t ngx_egress_init_modules(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
 static ngx_int_t ngx_egress_check_needs(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
-static ngx_int_t ngx_egress_init_process(ngx_cycle_t *cycle);
 static void ngx_egress_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_egress_init_zone(ngx_shm_zone_t *zone, void *data);
 static ngx_int_t ngx_egress_init_areas(ngx_shm_zone_t *zone,
@@ -91,7 +90,7 @@ ngx_module_t  ngx_egress_module = {
     NGX_CORE_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    ngx_egress_init_process,               /* init process */
+    NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_egress_exit_process,               /* exit process */
@@ -636,9 +635,17 @@ ngx_egress_check_needs(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_egress_init_process(ngx_cycle_t *cycle)
 {
+    static ngx_pid_t  done;
+
+    if (done == ngx_pid) {
+        return NGX_OK;
+    }
+
+    done = ngx_pid;
+
     /* not in the cache's loader and manager */
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)

@@ -143,16 +143,12 @@ Test::Nginx::DNS::set($t, 'a.wild.example.com', 'A 127.0.1.1 ttl=100');
 Test::Nginx::DNS::set($t, 'no.example.com', 'rcode SERVFAIL');
 Test::Nginx::DNS::start($t);
 
-# what DNS leads to is no listener of the gateway
-
-$t->run_daemon(\&answers, $_) for '127.0.1.1', '127.0.1.2';
-
 # connections are made, requests are not answered
 
 my $slow = IO::Socket::INET->new(Listen => 16,
 	LocalAddr => '127.0.0.1:' . port(8084), ReuseAddr => 1) or die;
 
-$t->run()->plan(72);
+$t->run()->plan(74);
 
 ###############################################################################
 
@@ -337,7 +333,9 @@ my $zone = get('/status/zone')->{zone};
 is($zone->{size}, 2 * 1024 * 1024, 'size');
 is($zone->{processes}, 2, 'processes');
 is($zone->{names}, 1, 'names asked for');
-ok($zone->{leader} > 0 && $zone->{free} > 0 && $zone->{full} == 0, 'zone');
+cmp_ok($zone->{leader}, '>', 0, 'leader');
+cmp_ok($zone->{free}, '>', 0, 'free');
+is($zone->{full}, 0, 'not full');
 
 # a bounded number of lines: the rest is one
 
@@ -365,20 +363,6 @@ sub request {
 	my ($name) = @_;
 
 	return http("GET / HTTP/1.0\r\nHost: $name.example.com\r\n\r\n");
-}
-
-sub answers {
-	my ($t, $address) = @_;
-
-	my $l = IO::Socket::INET->new(Listen => 16, ReuseAddr => 1,
-		LocalAddr => "$address:" . port(8085)) or die;
-
-	while (my $s = $l->accept()) {
-		sysread($s, my $request, 4096);
-		print $s "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
-			. "Connection: close\r\n\r\n";
-		close($s);
-	}
 }
 
 sub start {

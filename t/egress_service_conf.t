@@ -362,8 +362,8 @@ like(egress('include a.inc;'),
 
 # a variable of a key has to be known to http or to stream, where egress is on
 
-my $http = 'http { map $host $mine { default a; } upstream egress '
-	. '{ egress_balance; } server { listen 127.0.0.1:8080; %s '
+my $http = 'http { access_log off; map $host $mine { default a; } '
+	. 'upstream egress { egress_balance; } server { listen 127.0.0.1:8080; %s '
 	. 'location / { proxy_pass http://egress; } } }';
 my $stream = 'stream { upstream egress { egress_balance; } '
 	. 'server { listen 127.0.0.1:8081; %s proxy_pass egress; } }';
