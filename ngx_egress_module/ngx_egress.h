@@ -324,6 +324,13 @@ void ngx_egress_fail(ngx_egress_flow_t *flow, ngx_uint_t reason);
  */
 ngx_int_t ngx_egress_reach(ngx_egress_flow_t *flow);
 
+/*
+ * The "init process" of adapters: built into nginx, the core is initialized
+ * before the event module, which empties the tree of timers; loaded, it may
+ * be after them.
+ */
+ngx_int_t ngx_egress_start_process(ngx_cycle_t *cycle);
+
 /* is the flow allowed, and its slot taken */
 ngx_uint_t ngx_egress_reached(ngx_egress_flow_t *flow);
 

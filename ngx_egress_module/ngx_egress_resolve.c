@@ -827,9 +827,20 @@ ngx_egress_resolve_init_process(ngx_cycle_t *cycle)
     ngx_egress_wait_event.data = &ngx_egress_dummy;
     ngx_egress_wait_event.log = cycle->log;
 
-    if (ngx_egress_endpoint_zone(NULL) == NULL) {
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_egress_start_process(ngx_cycle_t *cycle)
+{
+    if (ngx_egress_endpoint_zone(NULL) == NULL
+        || ngx_egress_names_event.timer_set)
+    {
         return NGX_OK;
     }
+
+    ngx_egress_dummy.fd = (ngx_socket_t) -1;
 
     ngx_egress_names_event.handler = ngx_egress_names_handler;
     ngx_egress_names_event.data = &ngx_egress_dummy;
