@@ -166,8 +166,8 @@ is(go(10, 'socket'), '8081:5 unix:u.sock:5', 'unix');
 is(go(4, 'ports'), '127.0.1.1:8085:2 127.0.1.2:8085:2', 'ports');
 is(go(30, 'dns'), '127.0.1.1:8085:10 127.0.1.2:8085:10 127.0.1.3:8085:10',
 	'dns, all addresses');
-go(4, 'mixed');
-is(go(9, 'mixed'), '127.0.1.1:8085:3 127.0.1.2:8085:3 8081:3',
+%n = counts(go(20, 'mixed'));
+is(join(' ', sort keys %n), '127.0.1.1:8085 127.0.1.2:8085 8081',
 	'dns, names and addresses');
 
 SKIP: {
