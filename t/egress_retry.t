@@ -48,10 +48,10 @@ my %services = (
 	codes => [ 'retry attempts=1 on=retriable-status-codes,418,403,500;',
 		@pair ],
 	many => [ 'retry attempts=100 on=5xx;', @pair ],
-	try => [ 'retry attempts=1 per_try_timeout=300ms on=5xx;', @pair ],
-	tryconn => [ 'retry attempts=1 per_try_timeout=300ms'
+	try => [ 'retry attempts=1 per_try_timeout=600ms on=5xx;', @pair ],
+	tryconn => [ 'retry attempts=1 per_try_timeout=600ms'
 		. ' on=connect-failure,reset;', 8085, 8081 ],
-	trytls => [ 'retry attempts=1 per_try_timeout=300ms on=5xx;'
+	trytls => [ 'retry attempts=1 per_try_timeout=600ms on=5xx;'
 		. 'tls simple; tls_trusted_certificate far-ca.crt;', 8083, 8084 ],
 	few => [ 'retry attempts=1 on=503; max_retries 1;', @pair ],
 	noretries => [ 'retry attempts=1 on=5xx; max_retries 0;', @pair ],
@@ -273,7 +273,7 @@ is(go('try') . go('try'), '200 -200 -', 'try timeout');
 both('stall');
 is(go('try'), '504 URX,UT', 'try timeout, used up');
 is(far(8081) . far(8082), '11', 'try timeout, attempts');
-both('answer 200 pause=700');
+both('answer 200 pause=1300');
 like(go('try') . $t->{reply}, qr/^200 -.*;$/s, 'try timeout, answer began');
 is(far(), 1, 'try timeout, answer began, once');
 
@@ -452,7 +452,7 @@ sub ask {
 		. "\r\n$body");
 
 	if ($extra{half}) {
-		select undef, undef, undef, 0.1;
+		select undef, undef, undef, 0.3;
 		print $s $rest;
 	}
 
