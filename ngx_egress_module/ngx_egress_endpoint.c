@@ -25,7 +25,7 @@
  */
 #define NGX_EGRESS_STATE_GRACE    60000
 
-/* the same with less than half of the zone free: who still has it finds out, and looks anew */
+/* the same with less than half of the zone free: who has it still, finds out */
 #define NGX_EGRESS_STATE_SCARCE   1000
 
 

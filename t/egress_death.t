@@ -27,7 +27,8 @@ use Test::Nginx::Far;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has('stream')->expect(qr/exited on signal 9/)
+my $t = Test::Nginx->new()->has('stream')->expect(qr/exited on signal 9/,
+		qr/"ngx_egress" was locked by \d+$/)
 	->write_file_expand('nginx.conf', <<'EOF');
 
 %%TEST_GLOBALS%%

@@ -29,7 +29,8 @@ select STDOUT; $| = 1;
 
 my $services = join '', map { service($_) } qw/ a slow late /;
 
-my $t = Test::Nginx->new()->expect(qr/exited on signal 9/)
+my $t = Test::Nginx->new()->expect(qr/exited on signal 9/,
+		qr/"ngx_egress" was locked by \d+$/)
 	->write_file_expand('nginx.conf', <<"EOF");
 
 %%TEST_GLOBALS%%
