@@ -115,7 +115,9 @@ cmp_ok($r->{max}, '<', 1.5, 'nobody waits for long');
 foreach my $name (qw/ a slow x.wild /) {
 	my @gaps = gaps($name, $from, $to);
 
-	cmp_ok($gaps[0], '>', 0.6, "not doubled, $name");
+	# a worker that goes takes its lookup with it: who is next asks again
+
+	cmp_ok($gaps[2], '>', 0.6, "not doubled, $name");
 	cmp_ok($gaps[-1], '<', 2.2, "not stopped, $name");
 }
 
