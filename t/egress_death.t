@@ -217,7 +217,7 @@ my $log = $t->read_file('error.log');
 my @killed = $log =~ /exited on signal 9/g;
 my @others = $log =~ /exited on signal (?!9)\d+/g;
 
-cmp_ok(@killed, '>=', 20, 'killed');
+cmp_ok(@killed, '>=', 10, 'killed');
 is(@others, 0, 'no crash');
 
 ###############################################################################
