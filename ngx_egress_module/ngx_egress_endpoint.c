@@ -25,8 +25,7 @@
  */
 #define NGX_EGRESS_STATE_GRACE    60000
 
-/* the same with less than half of the zone free: who still has it finds out,
-   and looks anew */
+/* the same with less than half of the zone free: who has it still, finds out */
 #define NGX_EGRESS_STATE_SCARCE   1000
 
 
@@ -35,6 +34,10 @@ static ngx_egress_zone_t *ngx_egress_zone_create(ngx_slab_pool_t *shpool,
 static size_t ngx_egress_slab(size_t size);
 static ngx_int_t ngx_egress_zone_configure(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf);
+static ngx_int_t ngx_egress_zone_services(ngx_egress_zone_t *zone,
+    ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf);
+static void ngx_egress_zone_undo(ngx_egress_zone_t *zone,
+    ngx_slab_pool_t *shpool, ngx_uint_t gen);
 static ngx_int_t ngx_egress_zone_service(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc);
@@ -223,10 +226,25 @@ static ngx_int_t
 ngx_egress_zone_configure(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     ngx_egress_conf_t *ecf)
 {
+    ecf->gen = ++zone->gen;
+
+    if (ngx_egress_zone_services(zone, shpool, ecf) != NGX_OK) {
+        ngx_egress_zone_undo(zone, shpool, ecf->gen);
+        return NGX_ERROR;
+    }
+
+    ngx_egress_zone_forget(zone, shpool);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_zone_services(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_egress_conf_t *ecf)
+{
     ngx_uint_t              i;
     ngx_egress_service_t  **svc;
-
-    ecf->gen = ++zone->gen;
 
     svc = ecf->services.elts;
 
@@ -236,13 +254,44 @@ ngx_egress_zone_configure(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
         }
     }
 
-    if (ngx_egress_zone_service(zone, shpool, ecf, &ecf->any) != NGX_OK) {
-        return NGX_ERROR;
+    return ngx_egress_zone_service(zone, shpool, ecf, &ecf->any);
+}
+
+
+/* a configuration that did not fit leaves to the last one what it had */
+
+static void
+ngx_egress_zone_undo(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_uint_t gen)
+{
+    ngx_uint_t            i;
+    ngx_egress_name_t   **n;
+    ngx_egress_share_t   *share, **p;
+
+    for (p = &zone->first; *p; /* void */ ) {
+
+        share = *p;
+
+        if (share->born != gen) {
+            p = &share->link;
+            continue;
+        }
+
+        *p = share->link;
+        ngx_egress_share_free(zone, shpool, share);
     }
 
-    ngx_egress_zone_forget(zone, shpool);
+    for (i = 0; i <= zone->mask; i++) {
+        for (n = &zone->names[i]; *n; /* void */ ) {
 
-    return NGX_OK;
+            if ((*n)->born == gen) {
+                ngx_egress_name_free(zone, shpool, n);
+
+            } else {
+                n = &(*n)->next;
+            }
+        }
+    }
 }
 
 
@@ -261,6 +310,10 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     }
 
     svc->share->gen = ecf->gen;
+
+    if (svc->share->born == 0) {
+        svc->share->born = ecf->gen;
+    }
 
     ep = svc->endpoints ? svc->endpoints->elts : NULL;
 

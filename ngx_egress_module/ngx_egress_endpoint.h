@@ -117,6 +117,7 @@ struct ngx_egress_share_s {
     ngx_egress_share_t       *link;        /* of all shares */
     ngx_atomic_t              lock;        /* pid of the owner */
     ngx_uint_t                gen;         /* last configuration with it */
+    ngx_uint_t                born;        /* the first one */
 
     ngx_egress_state_t       *states;
     uint32_t                  nstates;
@@ -188,6 +189,7 @@ struct ngx_egress_name_s {
     uint32_t                  hash;
     ngx_uint_t                gen;         /* of a configuration that has it;
                                               0: it was asked for */
+    ngx_uint_t                born;        /* gen at first */
     ngx_atomic_t              version;     /* changes with the answer */
     ngx_egress_answer_t      *answer;      /* or NULL */
 
@@ -398,6 +400,10 @@ ngx_int_t ngx_egress_log_due(ngx_msec_t *logged);
 ngx_egress_name_t *ngx_egress_name_add(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_str_t *text, ngx_uint_t gen,
     ngx_uint_t bound);
+
+/* under the mutex: the name that p points to */
+void ngx_egress_name_free(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_egress_name_t **p);
 
 ngx_int_t ngx_egress_resolve_init_process(ngx_cycle_t *cycle);
 

@@ -51,8 +51,6 @@ static ngx_egress_name_t *ngx_egress_name_find(ngx_egress_zone_t *zone,
     ngx_str_t *text, uint32_t hash);
 static ngx_int_t ngx_egress_name_evict(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool);
-static void ngx_egress_name_free(ngx_egress_zone_t *zone,
-    ngx_slab_pool_t *shpool, ngx_egress_name_t **p);
 
 static ngx_int_t ngx_egress_name_check(ngx_egress_conf_t *ecf,
     ngx_egress_name_t *name, ngx_msec_t now, ngx_uint_t *start);
@@ -162,6 +160,7 @@ ngx_egress_name_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
 
     name->hash = hash;
     name->gen = gen;
+    name->born = gen;
     name->len = text->len;
     ngx_memcpy(name->text, text->data, text->len);
 
@@ -225,7 +224,7 @@ ngx_egress_name_evict(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
 }
 
 
-static void
+void
 ngx_egress_name_free(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     ngx_egress_name_t **p)
 {
@@ -234,7 +233,7 @@ ngx_egress_name_free(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     name = *p;
     *p = name->next;
 
-    zone->asked--;
+    zone->asked -= (name->gen == 0);
 
     if (name->answer) {
         ngx_slab_free_locked(shpool, name->answer);

@@ -119,6 +119,8 @@ static void ngx_stream_egress_failed(ngx_stream_egress_ctx_t *ctx,
     ngx_uint_t failure);
 static void ngx_stream_egress_close(ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_client_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_stream_egress_client_gone(ngx_connection_t *c,
+    ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_idle(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_idle_handler(ngx_event_t *ev);
@@ -1183,8 +1185,46 @@ ngx_stream_egress_close(ngx_stream_egress_ctx_t *ctx)
 static void
 ngx_stream_egress_client_handler(ngx_event_t *ev)
 {
+    ngx_connection_t         *c;
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
     ngx_log_debug0(NGX_LOG_DEBUG_STREAM, ev->log, 0,
                    "egress client event while waiting");
+
+    c = ev->data;
+    s = c->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    if (!ev->write && ngx_stream_egress_client_gone(c, ctx)) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client closed connection before egress service was "
+                      "reached");
+        ngx_stream_finalize_session(s, NGX_STREAM_OK);
+    }
+}
+
+
+/*
+ * Who has closed one half may still wait for an answer to what it sent, but
+ * not in the middle of a handshake.
+ */
+
+static ngx_uint_t
+ngx_stream_egress_client_gone(ngx_connection_t *c,
+    ngx_stream_egress_ctx_t *ctx)
+{
+    int     n;
+    u_char  buf[1];
+
+    n = recv(c->fd, buf, 1, MSG_PEEK);
+
+    if (n == -1) {
+        return ngx_socket_errno != NGX_EAGAIN;
+    }
+
+    return n == 0 && ctx->flow.tls;
 }
 
 

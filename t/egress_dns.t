@@ -75,7 +75,7 @@ http {
 EOF
 
 set('all', map { "A 127.0.1.$_ ttl=60" } 1 .. 20);
-set('once', 'A 127.0.1.1 ttl=2', 'delay 200');
+set('once', 'A 127.0.1.1 ttl=2', 'delay 700');
 set('idle', 'A 127.0.1.1 ttl=1');
 set('zero', 'A 127.0.1.1 ttl=0');
 set('long', 'A 127.0.1.1 ttl=3600');
@@ -137,12 +137,12 @@ sleep 2;
 
 my $before = queries('idle');
 
-sleep 2.5;
+sleep 3.5;
 
 my $r = Test::Nginx::Dialled::unload($load);
 
 is($r->{failed}, 0, 'refreshed') or diag($r->{why});
-cmp_ok($r->{max}, '<', 0.19, 'nobody waits');
+cmp_ok($r->{max}, '<', 0.6, 'nobody waits');
 cmp_ok($r->{all}, '>', 200, 'enough');
 
 is(join(' ', sort keys %{$r->{'change.example.com'}}), '127.0.1.1 127.0.1.2',
@@ -152,7 +152,7 @@ my @gaps = gaps('once');
 
 cmp_ok(@gaps, '>=', 2, 'refreshes');
 cmp_ok((sort { $a <=> $b } @gaps)[0], '>', 1.5, 'one query each');
-cmp_ok((sort { $b <=> $a } @gaps)[0], '<', 3, 'in time');
+cmp_ok((sort { $b <=> $a } @gaps)[0], '<', 3.2, 'in time');
 
 @gaps = gaps('zero');
 
@@ -161,8 +161,8 @@ cmp_ok(@gaps, '>=', 3, 'minimum ttl, refreshes');
 
 @gaps = gaps('long');
 
-cmp_ok(@gaps, '==', 1, 'maximum ttl');
-cmp_ok($gaps[0], '<', 3.2, 'maximum ttl, in time');
+cmp_ok(@gaps, '>=', 1, 'maximum ttl');
+cmp_ok($gaps[0], '<', 3.5, 'maximum ttl, in time');
 
 cmp_ok($before, '<=', 2, 'once more at most');
 is(queries('idle'), $before, 'not refreshed when nobody asks');

@@ -55,7 +55,7 @@ events {
 egress {
     zone              1m;
     resolver          127.0.0.1:8053 ipv6=off;
-    resolver_timeout  500ms;
+    resolver_timeout  1s;
     dns_ttl           max=1s stale=3s;
     allow_address     127.0.1.0/24;
 
@@ -102,13 +102,13 @@ is(ask('cold'), '503 dns_failed', 'no answer ever');
 
 my $time = time() - $start;
 
-cmp_ok($time, '>', 0.4, 'waited');
-cmp_ok($time, '<', 1.5, 'and no longer');
+cmp_ok($time, '>', 0.9, 'waited');
+cmp_ok($time, '<', 3, 'and no longer');
 
 $start = time();
 
 is(ask('cold'), '503 dns_failed', 'not asked again at once');
-cmp_ok(time() - $start, '<', 0.2, 'without a wait');
+cmp_ok(time() - $start, '<', 0.6, 'without a wait');
 
 ask($_) foreach @names, 'left', 'left', 'left';
 
@@ -130,7 +130,7 @@ foreach my $name (@names) {
 		"stale, $name");
 }
 
-cmp_ok($r->{max}, '<', 0.3, 'no delay');
+cmp_ok($r->{max}, '<', 0.8, 'no delay');
 
 sleep 0.1 while time() - $start < 4.8;
 
@@ -176,7 +176,7 @@ sleep 2.5;
 $r = Test::Nginx::Dialled::unload($load);
 
 is($r->{failed}, 0, 'no server') or diag($r->{why});
-cmp_ok($r->{max}, '<', 0.3, 'no server, no delay');
+cmp_ok($r->{max}, '<', 0.8, 'no server, no delay');
 
 my $queries = queries('servfail');
 

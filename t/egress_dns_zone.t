@@ -26,9 +26,10 @@ use Test::Nginx::Dialled;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $services = join '', map { service($_) } qw/ few many moves later /;
+my $services = join '', map { service($_) } qw/ few many moves later last /;
 
-my $t = Test::Nginx->new()->expect(qr/no room for \d+ endpoints of service "m/)
+my $t = Test::Nginx->new()->expect(qr/no room for \d+ endpoints of service "m/,
+		qr/zone "ngx_egress" is too small/)
 	->write_file_expand('nginx.conf', <<"EOF");
 
 %%TEST_GLOBALS%%
@@ -72,12 +73,13 @@ EOF
 
 set('few', 'A 127.0.1.1');
 set('later', 'A 127.0.1.2');
+set('last', 'A 127.0.1.3');
 set('many', 'A* 127.1.0.1 n=2000 ttl=60');
 
 Test::Nginx::DNS::start($t, 8053);
 Test::Nginx::Dialled::start($t, 8081);
 
-$t->run()->plan(8);
+$t->run()->plan(9);
 
 ###############################################################################
 
@@ -144,6 +146,23 @@ is(ask('later'), '127.0.1.2', 'one that comes later');
 sleep 1.2;
 
 is(ask('later'), '127.0.1.2', 'and is refreshed');
+
+# a configuration that does not fit takes nothing from the one that serves
+
+my $conf = $t->read_file('nginx.conf');
+my $more = join '', map { "service z$_ { host z$_.example.com; "
+	. "port 80 http; }\n" } 1 .. 3000;
+
+$t->write_file('nginx.conf', $conf =~ s/(service few)/$more$1/r);
+
+kill 'HUP', $t->{pid};
+
+for (1 .. 100) {
+	last if $t->read_file('error.log') =~ /zone "ngx_egress" is too small/;
+	sleep 0.05;
+}
+
+is(ask('last'), '127.0.1.3', 'after a reload that failed');
 
 ###############################################################################
 

@@ -19,7 +19,7 @@ use Digest::SHA qw/ sha256_hex /;
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
-use Socket qw/ SHUT_WR /;
+use Socket qw/ SHUT_WR SOL_SOCKET SO_LINGER /;
 use Time::HiRes qw/ sleep time /;
 
 use lib 'lib';
@@ -75,6 +75,8 @@ my @services = (
 		. 'endpoint 127.0.1.1 port=%%PORT_8087%%;' ],
 	[ 'near', 8029, "balance round_robin; endpoint 127.0.1.1 $far;"
 		. "endpoint 127.0.1.2 $far backup;" ],
+	[ 'gone', 8032, 'connect_timeout 8s; max_connections 2; '
+		. 'endpoint 127.0.1.1 port=%%PORT_8086%%;', '', '', 'tls' ],
 	[ 'refused', 8030, "endpoint 127.0.1.1 $dead;" ],
 	[ 'sumstls', 8031, "$tls endpoint 127.0.1.1 port=%%PORT_8088%%;",
 		'proxy_half_close on;' ],
@@ -159,7 +161,7 @@ my @full = full(8086);
 $t->wait_for_port_at('127.0.1.1', port($_)) foreach 8083, 8084, 8085;
 sleep 0.05 until -S "$d/far.sock";
 
-$t->run()->plan(63);
+$t->run()->plan(64);
 
 ###############################################################################
 
@@ -240,6 +242,26 @@ is(far(8015), '127.0.1.5', 'another endpoint') for 1 .. 3;
 is(far(8016), '', 'attempts are used up');
 like(logged('used'), qr/^allowed\|connect_failed\|UF,URX\|127/,
 	'used up, logged');
+
+# a client that leaves before its service is reached holds nothing
+
+@s = map { start(8032, hello()) } 1 .. 2;
+sleep 0.2;
+close($_) foreach @s;
+sleep 0.2;
+
+@s = map { start(8032, hello()) } 1 .. 2;
+sleep 0.2;
+
+foreach my $s (@s) {
+	setsockopt($s, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0));
+	close($s);
+}
+
+sleep 0.2;
+
+is(scalar(() = $t->read_file('access.log') =~ /^gone\|allowed\|-\|-\|/mg), 4,
+	'clients that leave');
 
 # TLS that fails
 
@@ -342,6 +364,18 @@ sub start {
 	print $s $text // 'PING';
 
 	return $s;
+}
+
+sub hello {
+	my $ext = pack('nn/a*', 0, pack('n/a*',
+		pack('Cn/a*', 0, 'gone.example.com')));
+
+	my $body = pack('n', 0x0303) . 'r' x 32 . pack('C/a*', '')
+		. pack('n/a*', pack('n', 0xc02b)) . pack('C/a*', "\0")
+		. pack('n/a*', $ext);
+
+	return pack('Cnn/a*', 22, 0x0301,
+		pack('C', 1) . substr(pack('N', length $body), 1) . $body);
 }
 
 sub gets {
