@@ -1261,12 +1261,15 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
         return;
     }
 
+    /* nginx gives one more try for a connection that had been idle */
+
+    pc->cached = 0;
+
     if (ngx_egress_may_retry(flow, 0, sent,
                              ngx_http_egress_repeatable(ctx->request)))
     {
         if (pc->tries == 0) {
             flow->exhausted = (ngx_egress_tries(flow) > 1);
-            pc->cached = 0;
             return;
         }
 
@@ -1275,10 +1278,7 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
         }
     }
 
-    /* nor once more because the connection had been idle */
-
     pc->tries = 0;
-    pc->cached = 0;
 }
 
 
