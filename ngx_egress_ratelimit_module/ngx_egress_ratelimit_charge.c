@@ -6,20 +6,31 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_event.h>
 #include <ngx_egress_ratelimit.h>
 
 #include <openssl/sha.h>
 
 
+static ngx_int_t ngx_egress_ratelimit_collect(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table, ngx_array_t *limits,
+    ngx_egress_ratelimit_key_pt key);
+static ngx_egress_ratelimit_charge_t *ngx_egress_ratelimit_charged(
+    ngx_array_t *charges, ngx_uint_t n,
+    ngx_egress_ratelimit_bucket_t *bucket);
 static ngx_int_t ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
-    ngx_egress_limit_t *limit, ngx_egress_key_pt key);
-static ngx_int_t ngx_egress_ratelimit_key(ngx_egress_key_t *key,
-    ngx_str_t *value);
+    ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_limit_t *limit,
+    ngx_egress_ratelimit_key_pt key);
+static ngx_int_t ngx_egress_ratelimit_set_key(
+    ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, ngx_str_t *value);
+static uint64_t ngx_egress_ratelimit_owner(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table);
+static ngx_int_t ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table, ngx_uint_t before);
 static ngx_int_t ngx_egress_ratelimit_refuse(ngx_egress_flow_t *flow,
-    ngx_egress_bucket_t *bucket);
+    ngx_egress_ratelimit_bucket_t *bucket);
 static void ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
-    ngx_egress_charge_t *charge);
+    ngx_egress_ratelimit_charge_t *charge);
 
 
 /*
@@ -29,23 +40,27 @@ static void ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
 
 ngx_int_t
 ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
-    ngx_egress_key_pt key)
+    ngx_egress_ratelimit_key_pt key)
 {
-    ngx_uint_t             i, k, before, n;
-    ngx_array_t           *charges;
-    ngx_slab_pool_t       *shpool;
-    ngx_egress_limit_t   **limit;
-    ngx_egress_charge_t   *charge, *refused;
+    ngx_int_t                      rc;
+    ngx_uint_t                     before;
+    ngx_array_t                   *charges;
+    ngx_egress_ratelimit_table_t  *table;
 
     if (limits == NULL) {
         return NGX_OK;
+    }
+
+    table = ngx_egress_ratelimit_get_table();
+    if (table == NULL) {
+        return NGX_ERROR;
     }
 
     charges = flow->charges;
 
     if (charges == NULL) {
         charges = ngx_array_create(flow->pool, limits->nelts,
-                                   sizeof(ngx_egress_charge_t));
+                                   sizeof(ngx_egress_ratelimit_charge_t));
         if (charges == NULL) {
             return NGX_ERROR;
         }
@@ -54,51 +69,176 @@ ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
     }
 
     before = charges->nelts;
+
+    rc = ngx_egress_ratelimit_collect(flow, table, limits, key);
+
+    if (rc == NGX_OK && charges->nelts != before) {
+        flow->charged = 1;
+        rc = ngx_egress_ratelimit_decide(flow, table, before);
+
+    } else if (rc != NGX_OK) {
+        charges->nelts = before;
+    }
+
+    return rc;
+}
+
+
+/* what is to be charged now; NGX_DECLINED: one has refused before */
+
+static ngx_int_t
+ngx_egress_ratelimit_collect(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table, ngx_array_t *limits,
+    ngx_egress_ratelimit_key_pt key)
+{
+    ngx_uint_t                      i, before;
+    ngx_egress_ratelimit_limit_t  **limit;
+    ngx_egress_ratelimit_charge_t  *charge;
+
     limit = limits->elts;
+    before = ((ngx_array_t *) flow->charges)->nelts;
 
     for (i = 0; i < limits->nelts; i++) {
 
-        charge = charges->elts;
+        charge = ngx_egress_ratelimit_charged(flow->charges, before,
+                                              limit[i]->bucket);
+        if (charge) {
 
-        for (k = 0; k < before; k++) {
-            if (charge[k].bucket == limit[i]->bucket) {
-                break;
-            }
-        }
-
-        if (k < before) {
-
-            if (charge[k].refused) {
-                charges->nelts = before;
-                return ngx_egress_ratelimit_refuse(flow, limit[i]->bucket);
+            if (charge->refused) {
+                return ngx_egress_ratelimit_refuse(flow, charge->bucket);
             }
 
             continue;
         }
 
-        if (ngx_egress_ratelimit_add(flow, limit[i], key) != NGX_OK) {
-            charges->nelts = before;
+        if (ngx_egress_ratelimit_add(flow, table, limit[i], key) != NGX_OK) {
             return NGX_ERROR;
         }
     }
 
-    n = charges->nelts - before;
+    return NGX_OK;
+}
 
-    if (n == 0) {
-        return NGX_OK;
+
+static ngx_egress_ratelimit_charge_t *
+ngx_egress_ratelimit_charged(ngx_array_t *charges, ngx_uint_t n,
+    ngx_egress_ratelimit_bucket_t *bucket)
+{
+    ngx_uint_t                      i;
+    ngx_egress_ratelimit_charge_t  *charge;
+
+    charge = charges->elts;
+
+    for (i = 0; i < n; i++) {
+        if (charge[i].bucket == bucket) {
+            return &charge[i];
+        }
     }
 
-    if (ngx_egress_area(NGX_EGRESS_AREA_RATELIMIT, &shpool) == NULL) {
-        charges->nelts = before;
+    return NULL;
+}
+
+
+/* a charge is kept also if chance has it that nothing is taken */
+
+static ngx_int_t
+ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_limit_t *limit,
+    ngx_egress_ratelimit_key_pt key)
+{
+    ngx_str_t                       value;
+    ngx_egress_ratelimit_charge_t  *charge;
+
+    ngx_str_null(&value);
+
+    if (limit->key && key(flow, limit->key, &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    flow->charged = 1;
+    charge = ngx_array_push(flow->charges);
+    if (charge == NULL) {
+        return NGX_ERROR;
+    }
 
+    ngx_memzero(charge, sizeof(ngx_egress_ratelimit_charge_t));
+
+    charge->bucket = limit->bucket;
+    charge->cost = 1;
+    charge->enabled = (ngx_uint_t) ngx_random() % 100 < limit->enabled;
+    charge->enforced = (ngx_uint_t) ngx_random() % 100 < limit->enforced;
+
+    if (limit->key) {
+        charge->owner = ngx_egress_ratelimit_owner(flow, table);
+    }
+
+    return ngx_egress_ratelimit_set_key(table, charge, &value);
+}
+
+
+static ngx_int_t
+ngx_egress_ratelimit_set_key(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, ngx_str_t *value)
+{
+    ngx_egress_ratelimit_key_t  *key;
+
+    key = &charge->key;
+
+    if (value->len > NGX_EGRESS_RATELIMIT_KEY) {
+
+        if (SHA256(value->data, value->len, key->data) == NULL) {
+            return NGX_ERROR;
+        }
+
+        key->len = SHA256_DIGEST_LENGTH;
+        key->digest = 1;
+
+    } else if (value->len) {
+        ngx_memcpy(key->data, value->data, value->len);
+        key->len = (u_char) value->len;
+    }
+
+    key->hash = ngx_egress_ratelimit_hash(table, charge->bucket->row,
+                                          key->data, key->len);
+
+    return NGX_OK;
+}
+
+
+/* on whose account a key is made: of a client without identity, its address */
+
+static uint64_t
+ngx_egress_ratelimit_owner(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table)
+{
+    ngx_str_t  *who;
+
+    who = (flow->identity && flow->identity->principal.len)
+          ? &flow->identity->principal : &flow->connection->addr_text;
+
+    return ngx_egress_ratelimit_hash(table, NULL, who->data, who->len);
+}
+
+
+static ngx_int_t
+ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table, ngx_uint_t before)
+{
+    ngx_uint_t                      i, n;
+    ngx_array_t                    *charges;
+    ngx_egress_ratelimit_charge_t  *charge, *refused;
+
+    charges = flow->charges;
     charge = charges->elts;
     charge += before;
+    n = charges->nelts - before;
 
-    refused = ngx_egress_ratelimit_take(charge, n, shpool, ngx_current_msec);
+    if (ngx_egress_ratelimit_take(table, charge, n,
+                                  ngx_egress_ratelimit_now(), &refused)
+        != NGX_OK)
+    {
+        charges->nelts = before;
+        return NGX_ERROR;
+    }
 
     for (i = 0; i < n; i++) {
         ngx_egress_ratelimit_log(flow, &charge[i]);
@@ -118,62 +258,9 @@ ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
 }
 
 
-/* a charge is kept also if chance has it that nothing is taken */
-
-static ngx_int_t
-ngx_egress_ratelimit_add(ngx_egress_flow_t *flow, ngx_egress_limit_t *limit,
-    ngx_egress_key_pt key)
-{
-    ngx_str_t             value;
-    ngx_egress_charge_t  *charge;
-
-    ngx_str_null(&value);
-
-    if (limit->key && key(flow, limit->key, &value) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    charge = ngx_array_push(flow->charges);
-    if (charge == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(charge, sizeof(ngx_egress_charge_t));
-
-    charge->bucket = limit->bucket;
-    charge->enabled = (ngx_uint_t) ngx_random() % 100 < limit->enabled;
-    charge->enforced = (ngx_uint_t) ngx_random() % 100 < limit->enforced;
-
-    return ngx_egress_ratelimit_key(&charge->key, &value);
-}
-
-
-static ngx_int_t
-ngx_egress_ratelimit_key(ngx_egress_key_t *key, ngx_str_t *value)
-{
-    if (value->len > NGX_EGRESS_RATELIMIT_KEY) {
-
-        if (SHA256(value->data, value->len, key->data) == NULL) {
-            return NGX_ERROR;
-        }
-
-        key->len = SHA256_DIGEST_LENGTH;
-        key->digest = 1;
-
-    } else if (value->len) {
-        ngx_memcpy(key->data, value->data, value->len);
-        key->len = (u_char) value->len;
-    }
-
-    key->hash = ngx_crc32_short(key->data, key->len);
-
-    return NGX_OK;
-}
-
-
 static ngx_int_t
 ngx_egress_ratelimit_refuse(ngx_egress_flow_t *flow,
-    ngx_egress_bucket_t *bucket)
+    ngx_egress_ratelimit_bucket_t *bucket)
 {
     flow->status = bucket->status;
     flow->bucket = bucket->sn.str;
@@ -184,7 +271,8 @@ ngx_egress_ratelimit_refuse(ngx_egress_flow_t *flow,
 
 
 static void
-ngx_egress_ratelimit_log(ngx_egress_flow_t *flow, ngx_egress_charge_t *charge)
+ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_charge_t *charge)
 {
     ngx_str_t  *name;
 
@@ -196,7 +284,7 @@ ngx_egress_ratelimit_log(ngx_egress_flow_t *flow, ngx_egress_charge_t *charge)
                       name, charge->bucket->on_full ? "passing" : "refusing");
     }
 
-    if (charge->result == NGX_EGRESS_TAKE_PASSED || charge->enforced) {
+    if (charge->result == NGX_EGRESS_RATELIMIT_PASSED || charge->enforced) {
         return;
     }
 

@@ -15,17 +15,15 @@
 static void *ngx_egress_ratelimit_create_conf(ngx_conf_t *cf);
 static ngx_int_t ngx_egress_ratelimit_init_conf(ngx_cycle_t *cycle,
     void *conf);
-static ngx_int_t ngx_egress_ratelimit_prepare_area(ngx_slab_pool_t *shpool,
-    void **area, void *data, ngx_log_t *log);
 
 static char *ngx_egress_ratelimit_bucket(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static ngx_egress_bucket_t *ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
-    ngx_egress_ratelimit_conf_t *rcf, ngx_str_t *name);
+static ngx_egress_ratelimit_bucket_t *ngx_egress_ratelimit_add_bucket(
+    ngx_conf_t *cf, ngx_egress_ratelimit_conf_t *rcf, ngx_str_t *name);
 static char *ngx_egress_ratelimit_block(ngx_conf_t *cf,
-    ngx_egress_bucket_t *bucket);
+    ngx_egress_ratelimit_bucket_t *bucket);
 static char *ngx_egress_ratelimit_complete(ngx_conf_t *cf,
-    ngx_egress_bucket_t *bucket);
+    ngx_egress_ratelimit_bucket_t *bucket);
 static char *ngx_egress_ratelimit_number(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_ratelimit_interval(ngx_conf_t *cf,
@@ -38,9 +36,11 @@ static ngx_uint_t ngx_egress_ratelimit_valid_header(ngx_str_t *name,
     ngx_str_t *value);
 static char *ngx_egress_ratelimit_on_full(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_egress_ratelimit_share(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 static char *ngx_egress_ratelimit_parameter(ngx_conf_t *cf,
-    ngx_egress_limit_t *limit, ngx_str_t *key, ngx_str_t *value);
+    ngx_egress_ratelimit_limit_t *limit, ngx_str_t *key, ngx_str_t *value);
 static ngx_int_t ngx_egress_ratelimit_percent(ngx_str_t *value, size_t skip);
 static ngx_int_t ngx_egress_ratelimit_find(ngx_cycle_t *cycle, void *data);
 
@@ -58,14 +58,14 @@ static ngx_command_t  ngx_egress_ratelimit_commands[] = {
       NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
       ngx_egress_ratelimit_number,
       0,
-      offsetof(ngx_egress_bucket_t, rate.tokens),
+      offsetof(ngx_egress_ratelimit_bucket_t, rate.tokens),
       NULL },
 
     { ngx_string("fill"),
       NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
       ngx_egress_ratelimit_number,
       0,
-      offsetof(ngx_egress_bucket_t, rate.fill),
+      offsetof(ngx_egress_ratelimit_bucket_t, rate.fill),
       NULL },
 
     { ngx_string("interval"),
@@ -92,6 +92,13 @@ static ngx_command_t  ngx_egress_ratelimit_commands[] = {
     { ngx_string("on_full"),
       NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
       ngx_egress_ratelimit_on_full,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("share"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_share,
       0,
       0,
       NULL },
@@ -136,7 +143,7 @@ ngx_egress_ratelimit_create_conf(ngx_conf_t *cf)
     /* set by ngx_pcalloc(): rcf->keys = 0 */
 
     if (ngx_array_init(&rcf->buckets, cf->pool, 4,
-                       sizeof(ngx_egress_bucket_t *))
+                       sizeof(ngx_egress_ratelimit_bucket_t *))
         != NGX_OK)
     {
         return NULL;
@@ -159,59 +166,20 @@ ngx_egress_ratelimit_init_conf(ngx_cycle_t *cycle, void *conf)
 }
 
 
-/*
- * A bucket without keys needs one; those with keys share what is left, so
- * that none can take the room of another.  Only here all directives that
- * name a bucket are known.
- */
-
-static ngx_int_t
-ngx_egress_ratelimit_prepare_area(ngx_slab_pool_t *shpool, void **area,
-    void *data, ngx_log_t *log)
-{
-    ngx_egress_ratelimit_conf_t *rcf = data;
-
-    ngx_uint_t             i, n, keyed;
-    ngx_egress_bucket_t  **bucket;
-
-    bucket = rcf->buckets.elts;
-    n = rcf->buckets.nelts;
-    keyed = 0;
-
-    for (i = 0; i < n; i++) {
-        keyed += bucket[i]->keyed;
-    }
-
-    if (rcf->keys < n) {
-        ngx_log_error(NGX_LOG_EMERG, log, 0,
-                      "\"keys=%ui\" of \"zone\" is too small "
-                      "for %ui buckets", rcf->keys, n);
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-        bucket[i]->max = bucket[i]->keyed ? (rcf->keys - (n - keyed)) / keyed
-                                          : 1;
-    }
-
-    return ngx_egress_ratelimit_init_area(shpool, area, data, log);
-}
-
-
 static char *
 ngx_egress_ratelimit_bucket(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_egress_ratelimit_conf_t *rcf = conf;
 
-    char                 *rv;
-    ngx_str_t            *value;
-    ngx_egress_bucket_t  *bucket;
+    char                           *rv;
+    ngx_str_t                      *value;
+    ngx_egress_ratelimit_bucket_t  *bucket;
 
     value = cf->args->elts;
 
     if (rcf->buckets.nelts == 0
         && ngx_egress_add_area(cf, NGX_EGRESS_AREA_RATELIMIT,
-                               ngx_egress_ratelimit_prepare_area, rcf)
+                               ngx_egress_ratelimit_init_area, rcf)
            != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -235,13 +203,13 @@ ngx_egress_ratelimit_bucket(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static ngx_egress_bucket_t *
+static ngx_egress_ratelimit_bucket_t *
 ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
     ngx_egress_ratelimit_conf_t *rcf, ngx_str_t *name)
 {
-    size_t                i;
-    uint32_t              hash;
-    ngx_egress_bucket_t  *bucket, **p;
+    size_t                          i;
+    uint32_t                        hash;
+    ngx_egress_ratelimit_bucket_t  *bucket, **p;
 
     /* the name is printed into logs and variables */
 
@@ -267,7 +235,7 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
         return NULL;
     }
 
-    bucket = ngx_pcalloc(cf->pool, sizeof(ngx_egress_bucket_t));
+    bucket = ngx_pcalloc(cf->pool, sizeof(ngx_egress_ratelimit_bucket_t));
     if (bucket == NULL) {
         return NULL;
     }
@@ -284,6 +252,7 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
      */
 
     bucket->on_full = NGX_CONF_UNSET;
+    bucket->share = NGX_CONF_UNSET_UINT;
 
     p = ngx_array_push(&rcf->buckets);
     if (p == NULL) {
@@ -303,11 +272,12 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
 /* the directives within the block find it where the module's own conf was */
 
 static char *
-ngx_egress_ratelimit_block(ngx_conf_t *cf, ngx_egress_bucket_t *bucket)
+ngx_egress_ratelimit_block(ngx_conf_t *cf,
+    ngx_egress_ratelimit_bucket_t *bucket)
 {
-    char        *rv;
-    void       **slot, *parent;
-    ngx_conf_t   save;
+    char       *rv;
+    void      **slot, *parent;
+    ngx_conf_t  save;
 
     slot = &(*(void ***) cf->ctx)[ngx_egress_ratelimit_module.ctx_index];
     parent = *slot;
@@ -326,7 +296,8 @@ ngx_egress_ratelimit_block(ngx_conf_t *cf, ngx_egress_bucket_t *bucket)
 
 
 static char *
-ngx_egress_ratelimit_complete(ngx_conf_t *cf, ngx_egress_bucket_t *bucket)
+ngx_egress_ratelimit_complete(ngx_conf_t *cf,
+    ngx_egress_ratelimit_bucket_t *bucket)
 {
     if (bucket->rate.tokens == 0 || bucket->rate.interval == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -344,6 +315,7 @@ ngx_egress_ratelimit_complete(ngx_conf_t *cf, ngx_egress_bucket_t *bucket)
     }
 
     ngx_conf_init_value(bucket->on_full, 0);
+    ngx_conf_init_uint_value(bucket->share, 50);
 
     return NGX_CONF_OK;
 }
@@ -382,7 +354,7 @@ ngx_egress_ratelimit_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_egress_ratelimit_interval(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_bucket_t *bucket = conf;
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
 
     ngx_int_t   ms;
     ngx_str_t  *value;
@@ -411,7 +383,7 @@ ngx_egress_ratelimit_interval(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_egress_ratelimit_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_bucket_t *bucket = conf;
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
 
     ngx_int_t   n;
     ngx_str_t  *value;
@@ -440,7 +412,7 @@ ngx_egress_ratelimit_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_egress_ratelimit_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_bucket_t *bucket = conf;
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
 
     ngx_str_t     *value;
     ngx_keyval_t  *header;
@@ -527,7 +499,7 @@ ngx_egress_ratelimit_valid_header(ngx_str_t *name, ngx_str_t *value)
 static char *
 ngx_egress_ratelimit_on_full(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_bucket_t *bucket = conf;
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
 
     ngx_str_t  *value;
 
@@ -555,14 +527,43 @@ ngx_egress_ratelimit_on_full(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+static char *
+ngx_egress_ratelimit_share(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    if (bucket->share != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_egress_ratelimit_percent(&value[1], 0);
+
+    if (n < 1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\"",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    bucket->share = n;
+
+    return NGX_CONF_OK;
+}
+
+
 char *
 ngx_egress_ratelimit_limit(ngx_conf_t *cf, ngx_array_t **limits,
-    ngx_egress_limit_t **limit, ngx_str_t *key)
+    ngx_egress_ratelimit_limit_t **limit, ngx_str_t *key)
 {
-    char                 *rv;
-    ngx_str_t            *value;
-    ngx_uint_t            i, off;
-    ngx_egress_limit_t  **p;
+    char                           *rv;
+    ngx_str_t                      *value;
+    ngx_uint_t                      i, off;
+    ngx_egress_ratelimit_limit_t  **p;
 
     *limit = NULL;
     ngx_str_null(key);
@@ -580,7 +581,8 @@ ngx_egress_ratelimit_limit(ngx_conf_t *cf, ngx_array_t **limits,
     }
 
     if (*limits == NGX_CONF_UNSET_PTR) {
-        *limits = ngx_array_create(cf->pool, 2, sizeof(ngx_egress_limit_t *));
+        *limits = ngx_array_create(cf->pool, 2,
+                                   sizeof(ngx_egress_ratelimit_limit_t *));
         if (*limits == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -591,7 +593,7 @@ ngx_egress_ratelimit_limit(ngx_conf_t *cf, ngx_array_t **limits,
         return NGX_CONF_ERROR;
     }
 
-    *p = ngx_pcalloc(cf->pool, sizeof(ngx_egress_limit_t));
+    *p = ngx_pcalloc(cf->pool, sizeof(ngx_egress_ratelimit_limit_t));
     if (*p == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -633,8 +635,8 @@ ngx_egress_ratelimit_limit(ngx_conf_t *cf, ngx_array_t **limits,
 
 
 static char *
-ngx_egress_ratelimit_parameter(ngx_conf_t *cf, ngx_egress_limit_t *limit,
-    ngx_str_t *key, ngx_str_t *value)
+ngx_egress_ratelimit_parameter(ngx_conf_t *cf,
+    ngx_egress_ratelimit_limit_t *limit, ngx_str_t *key, ngx_str_t *value)
 {
     ngx_int_t  n;
 
@@ -689,9 +691,9 @@ ngx_egress_ratelimit_parameter(ngx_conf_t *cf, ngx_egress_limit_t *limit,
 static ngx_int_t
 ngx_egress_ratelimit_percent(ngx_str_t *value, size_t skip)
 {
-    size_t      len;
-    u_char     *p;
-    ngx_int_t   n;
+    size_t     len;
+    u_char    *p;
+    ngx_int_t  n;
 
     p = value->data + skip;
     len = value->len - skip;
@@ -709,7 +711,7 @@ ngx_egress_ratelimit_percent(ngx_str_t *value, size_t skip)
 static ngx_int_t
 ngx_egress_ratelimit_find(ngx_cycle_t *cycle, void *data)
 {
-    ngx_egress_limit_t *limit = data;
+    ngx_egress_ratelimit_limit_t *limit = data;
 
     uint32_t                      hash;
     ngx_egress_ratelimit_conf_t  *rcf;
@@ -719,7 +721,7 @@ ngx_egress_ratelimit_find(ngx_cycle_t *cycle, void *data)
     if (rcf) {
         hash = ngx_crc32_short(limit->name.data, limit->name.len);
 
-        limit->bucket = (ngx_egress_bucket_t *)
+        limit->bucket = (ngx_egress_ratelimit_bucket_t *)
                             ngx_str_rbtree_lookup(&rcf->names, &limit->name,
                                                   hash);
     }

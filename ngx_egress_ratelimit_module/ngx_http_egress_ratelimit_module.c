@@ -11,7 +11,7 @@
 
 
 typedef struct {
-    ngx_array_t              *limits;      /* ngx_egress_limit_t *; or NULL */
+    ngx_array_t  *limits;    /* ngx_egress_ratelimit_limit_t *; or NULL */
 } ngx_http_egress_ratelimit_loc_conf_t;
 
 
@@ -113,8 +113,8 @@ static char *
 ngx_http_egress_ratelimit_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child)
 {
-    ngx_http_egress_ratelimit_loc_conf_t *prev = parent;
-    ngx_http_egress_ratelimit_loc_conf_t *conf = child;
+    ngx_http_egress_ratelimit_loc_conf_t  *prev = parent;
+    ngx_http_egress_ratelimit_loc_conf_t  *conf = child;
 
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
 
@@ -127,10 +127,10 @@ ngx_http_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_egress_ratelimit_loc_conf_t *rlcf = conf;
 
-    char                              *rv;
-    ngx_str_t                          key;
-    ngx_egress_limit_t                *limit;
-    ngx_http_compile_complex_value_t   ccv;
+    char                             *rv;
+    ngx_str_t                         key;
+    ngx_egress_ratelimit_limit_t     *limit;
+    ngx_http_compile_complex_value_t  ccv;
 
     rv = ngx_egress_ratelimit_limit(cf, &rlcf->limits, &limit, &key);
 

@@ -11,7 +11,7 @@
 
 
 typedef struct {
-    ngx_array_t              *limits;      /* ngx_egress_limit_t *; or NULL */
+    ngx_array_t  *limits;    /* ngx_egress_ratelimit_limit_t *; or NULL */
 } ngx_stream_egress_ratelimit_srv_conf_t;
 
 
@@ -111,8 +111,8 @@ static char *
 ngx_stream_egress_ratelimit_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child)
 {
-    ngx_stream_egress_ratelimit_srv_conf_t *prev = parent;
-    ngx_stream_egress_ratelimit_srv_conf_t *conf = child;
+    ngx_stream_egress_ratelimit_srv_conf_t  *prev = parent;
+    ngx_stream_egress_ratelimit_srv_conf_t  *conf = child;
 
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
 
@@ -125,10 +125,10 @@ ngx_stream_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_egress_ratelimit_srv_conf_t *rscf = conf;
 
-    char                              *rv;
-    ngx_str_t                          key;
-    ngx_egress_limit_t                *limit;
-    ngx_stream_compile_complex_value_t   ccv;
+    char                               *rv;
+    ngx_str_t                           key;
+    ngx_egress_ratelimit_limit_t       *limit;
+    ngx_stream_compile_complex_value_t  ccv;
 
     rv = ngx_egress_ratelimit_limit(cf, &rscf->limits, &limit, &key);
 

@@ -1,0 +1,255 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_egress_ratelimit.h>
+#include <ngx_egress_ratelimit_table.h>
+
+
+static ngx_int_t ngx_egress_ratelimit_lock_all(
+    ngx_egress_ratelimit_table_t *table, uint64_t mask);
+static void ngx_egress_ratelimit_unlock_all(
+    ngx_egress_ratelimit_table_t *table, uint64_t mask);
+static void ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, uint64_t now);
+static void ngx_egress_ratelimit_take_full(
+    ngx_egress_ratelimit_charge_t *charge, uint64_t now);
+static ngx_uint_t ngx_egress_ratelimit_refuses(
+    ngx_egress_ratelimit_charge_t *charge);
+static void ngx_egress_ratelimit_give_back(
+    ngx_egress_ratelimit_charge_t *charge);
+static void ngx_egress_ratelimit_set_token(ngx_egress_ratelimit_slot_t *slot,
+    ngx_egress_ratelimit_token_t *token);
+static void ngx_egress_ratelimit_account(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, ngx_uint_t refused);
+
+
+ngx_int_t
+ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charges, ngx_uint_t n, uint64_t now,
+    ngx_egress_ratelimit_charge_t **refused)
+{
+    uint64_t    mask;
+    ngx_uint_t  i, k;
+
+    mask = 0;
+    *refused = NULL;
+
+    for (i = 0; i < n; i++) {
+        if (charges[i].enabled) {
+            mask |= (uint64_t) 1
+                    << ngx_egress_ratelimit_shard(table,
+                                                  charges[i].bucket->row,
+                                                  &charges[i].key);
+        }
+    }
+
+    if (ngx_egress_ratelimit_lock_all(table, mask) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (!charges[i].enabled) {
+            continue;
+        }
+
+        ngx_egress_ratelimit_take_one(table, &charges[i], now);
+
+        if (ngx_egress_ratelimit_refuses(&charges[i])) {
+            *refused = &charges[i];
+            break;
+        }
+    }
+
+    for (k = 0; *refused && k < i; k++) {
+        ngx_egress_ratelimit_give_back(&charges[k]);
+    }
+
+    for (k = 0; k < n && k <= i; k++) {
+        if (charges[k].enabled) {
+            ngx_egress_ratelimit_account(table, &charges[k],
+                                         *refused != NULL);
+        }
+    }
+
+    ngx_egress_ratelimit_unlock_all(table, mask);
+
+    return NGX_OK;
+}
+
+
+/* in the order of the shards: two processes never wait for each other */
+
+static ngx_int_t
+ngx_egress_ratelimit_lock_all(ngx_egress_ratelimit_table_t *table,
+    uint64_t mask)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < table->shards_n; i++) {
+
+        if (!(mask & ((uint64_t) 1 << i))) {
+            continue;
+        }
+
+        if (ngx_egress_ratelimit_lock(table, i) != NGX_OK) {
+            ngx_egress_ratelimit_unlock_all(table,
+                                            mask & (((uint64_t) 1 << i) - 1));
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_egress_ratelimit_unlock_all(ngx_egress_ratelimit_table_t *table,
+    uint64_t mask)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < table->shards_n; i++) {
+        if (mask & ((uint64_t) 1 << i)) {
+            ngx_egress_ratelimit_unlock(table, i);
+        }
+    }
+}
+
+
+static void
+ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, uint64_t now)
+{
+    ngx_uint_t                      shard;
+    ngx_egress_ratelimit_slot_t    *slot;
+    ngx_egress_ratelimit_token_t    token;
+    ngx_egress_ratelimit_bucket_t  *bucket;
+
+    bucket = charge->bucket;
+
+    shard = ngx_egress_ratelimit_shard(table, bucket->row, &charge->key);
+    bucket->row->parts[shard].rate = bucket->rate;
+
+    slot = ngx_egress_ratelimit_get_slot(table, shard, charge, now);
+
+    charge->slot = slot;
+
+    if (slot == NULL) {
+        ngx_egress_ratelimit_take_full(charge, now);
+        return;
+    }
+
+    token = slot->token[slot->cur];
+
+    if (!ngx_egress_ratelimit_token_take(&token, &bucket->rate, now,
+                                         charge->cost))
+    {
+        charge->result = NGX_EGRESS_RATELIMIT_LIMITED;
+        return;
+    }
+
+    ngx_egress_ratelimit_set_token(slot, &token);
+
+    charge->result = NGX_EGRESS_RATELIMIT_PASSED;
+}
+
+
+/* once a second, whichever shard and process it is */
+
+static void
+ngx_egress_ratelimit_take_full(ngx_egress_ratelimit_charge_t *charge,
+    uint64_t now)
+{
+    ngx_atomic_uint_t            logged, ms;
+    ngx_egress_ratelimit_row_t  *row;
+
+    charge->result = NGX_EGRESS_RATELIMIT_FULL;
+
+    row = charge->bucket->row;
+    logged = row->logged;
+    ms = (ngx_atomic_uint_t) now;
+
+    if ((logged == 0 || ms - logged >= 1000)
+        && ngx_atomic_cmp_set(&row->logged, logged, ms))
+    {
+        charge->log = 1;
+    }
+}
+
+
+static ngx_uint_t
+ngx_egress_ratelimit_refuses(ngx_egress_ratelimit_charge_t *charge)
+{
+    return charge->enforced
+           && (charge->result == NGX_EGRESS_RATELIMIT_LIMITED
+               || (charge->result == NGX_EGRESS_RATELIMIT_FULL
+                   && !charge->bucket->on_full));
+}
+
+
+static void
+ngx_egress_ratelimit_give_back(ngx_egress_ratelimit_charge_t *charge)
+{
+    ngx_egress_ratelimit_token_t  token;
+
+    if (!charge->enabled || charge->result != NGX_EGRESS_RATELIMIT_PASSED) {
+        return;
+    }
+
+    token = charge->slot->token[charge->slot->cur];
+
+    ngx_egress_ratelimit_token_give(&token, &charge->bucket->rate,
+                                    charge->cost);
+
+    ngx_egress_ratelimit_set_token(charge->slot, &token);
+}
+
+
+/* who is killed in between leaves the old state, or the new one */
+
+static void
+ngx_egress_ratelimit_set_token(ngx_egress_ratelimit_slot_t *slot,
+    ngx_egress_ratelimit_token_t *token)
+{
+    slot->token[!slot->cur] = *token;
+    ngx_memory_barrier();
+    slot->cur = !slot->cur;
+}
+
+
+/* what another bucket refused has been neither allowed nor limited here */
+
+static void
+ngx_egress_ratelimit_account(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, ngx_uint_t refused)
+{
+    ngx_uint_t                    passed;
+    ngx_egress_ratelimit_row_t   *row;
+    ngx_egress_ratelimit_part_t  *part;
+
+    row = charge->bucket->row;
+    part = &row->parts[ngx_egress_ratelimit_shard(table, row, &charge->key)];
+
+    passed = (charge->result == NGX_EGRESS_RATELIMIT_PASSED);
+
+    if (charge->result == NGX_EGRESS_RATELIMIT_FULL) {
+        part->full++;
+        passed = charge->bucket->on_full;
+    }
+
+    if (passed) {
+        part->allowed += !refused;
+
+    } else if (charge->enforced) {
+        part->limited++;
+
+    } else {
+        part->would_limit++;
+    }
+}

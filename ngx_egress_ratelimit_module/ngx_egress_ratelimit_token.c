@@ -1,0 +1,153 @@
+
+/*
+ * Copyright (C) 2026 Egress Gateway authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_egress_ratelimit.h>
+
+
+static void ngx_egress_ratelimit_token_convert(
+    ngx_egress_ratelimit_token_t *token, ngx_egress_ratelimit_rate_t *rate);
+
+
+void
+ngx_egress_ratelimit_token_init(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate, uint64_t now)
+{
+    token->level = rate->tokens * rate->interval;
+    token->last = now;
+    token->interval = rate->interval;
+}
+
+
+ngx_uint_t
+ngx_egress_ratelimit_token_take(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate, uint64_t now, uint32_t cost)
+{
+    uint64_t  parts;
+
+    ngx_egress_ratelimit_token_refill(token, rate, now);
+
+    parts = (uint64_t) cost * rate->interval;
+
+    if (token->level < parts) {
+        return 0;
+    }
+
+    token->level -= parts;
+
+    return 1;
+}
+
+
+/* of what was taken at the same time, so the bucket can't overflow */
+
+void
+ngx_egress_ratelimit_token_give(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate, uint32_t cost)
+{
+    token->level += (uint64_t) cost * rate->interval;
+}
+
+
+ngx_uint_t
+ngx_egress_ratelimit_token_full(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate, uint64_t now)
+{
+    ngx_egress_ratelimit_token_refill(token, rate, now);
+
+    return token->level == rate->tokens * rate->interval;
+}
+
+
+uint64_t
+ngx_egress_ratelimit_token_left(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate)
+{
+    return token->level / rate->interval;
+}
+
+
+uint64_t
+ngx_egress_ratelimit_token_wait(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate, uint32_t cost)
+{
+    uint64_t  parts;
+
+    if (cost > rate->tokens) {
+        return NGX_EGRESS_RATELIMIT_NEVER;
+    }
+
+    parts = (uint64_t) cost * rate->interval;
+
+    if (token->level >= parts) {
+        return 0;
+    }
+
+    parts -= token->level;
+
+    return parts / rate->fill + (parts % rate->fill != 0);
+}
+
+
+void
+ngx_egress_ratelimit_token_refill(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate, uint64_t now)
+{
+    int64_t   elapsed;
+    uint64_t  full, need;
+
+    /* another interval, another unit: a reload changed the configuration */
+
+    if (token->interval != rate->interval) {
+        ngx_egress_ratelimit_token_convert(token, rate);
+    }
+
+    full = rate->tokens * rate->interval;
+
+    if (token->level > full) {
+        token->level = full;
+    }
+
+    /*
+     * Each worker reads the clock before it has the lock: a time before the
+     * last one is no time at all.  The difference is right over a wrap, too.
+     */
+
+    elapsed = (int64_t) (now - token->last);
+
+    if (elapsed <= 0) {
+        return;
+    }
+
+    token->last = now;
+    need = full - token->level;
+
+    if ((uint64_t) elapsed > need / rate->fill) {
+        token->level = full;
+
+    } else {
+        token->level += (uint64_t) elapsed * rate->fill;
+    }
+}
+
+
+static void
+ngx_egress_ratelimit_token_convert(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate)
+{
+    uint64_t  whole, part;
+
+    whole = token->level / token->interval;
+    part = token->level % token->interval;
+
+    token->level = (whole < rate->tokens)
+                   ? whole * rate->interval
+                     + part * rate->interval / token->interval
+                   : rate->tokens * rate->interval;
+
+    token->interval = rate->interval;
+}
