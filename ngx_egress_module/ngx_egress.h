@@ -174,6 +174,8 @@ struct ngx_egress_flow_s {
     ngx_str_t                 bucket;
     ngx_array_t              *headers;     /* ngx_keyval_t: to be added to a
                                               refusal; or NULL */
+    ngx_str_t                *body;        /* of a refusal in http, if not
+                                              the reason's own; or NULL */
 
     /* the result of ngx_egress_resolve() */
 
