@@ -46,11 +46,21 @@ typedef struct ngx_egress_ratelimit_slot_s   ngx_egress_ratelimit_slot_t;
 typedef struct {
     ngx_str_node_t               sn;       /* key: the name */
     ngx_egress_ratelimit_rate_t  rate;
+
+    /* what a client in http gets to see; ngx_keyval_t *[] or NULL */
+
     ngx_uint_t                   status;
-    ngx_array_t                 *headers;  /* ngx_keyval_t; or NULL */
+    ngx_str_t                    body;
+    ngx_array_t                 *headers;  /* of what is limited */
+    ngx_array_t                 *always;   /* of all answers */
+    ngx_array_t                 *request;  /* to the service, if it would be
+                                              limited */
+    ngx_uint_t                   x_ratelimit;
+    ngx_flag_t                   retry_after;
+
     ngx_flag_t                   on_full;  /* 1: what has no room may pass */
-    ngx_uint_t                   share;    /* percent of max that the keys of
-                                              one principal may take */
+    ngx_uint_t                   share;    /* millionths of max that the keys
+                                              of one principal may take */
 
     ngx_uint_t                   keyed;    /* a directive gives it keys */
     ngx_uint_t                   max;      /* keys that it may have */
@@ -75,8 +85,9 @@ typedef struct {
                                            /* known after the configuration */
     void                           *key;   /* complex value of the adapter's
                                               subsystem; or NULL */
-    ngx_uint_t                      enabled;     /* percent */
-    ngx_uint_t                      enforced;    /* percent */
+    void                           *cost;  /* so, too */
+    ngx_uint_t                      enabled;     /* millionths */
+    ngx_uint_t                      enforced;    /* millionths */
     u_char                         *file;
     ngx_uint_t                      line;
 } ngx_egress_ratelimit_limit_t;
@@ -101,16 +112,22 @@ typedef struct {
     ngx_egress_ratelimit_bucket_t  *bucket;
     ngx_egress_ratelimit_key_t      key;
     uint64_t                        owner; /* hash of who has the key made */
-    uint32_t                        cost;  /* tokens */
+    uint64_t                        cost;  /* tokens */
 
     /* of ngx_egress_ratelimit_take(): */
 
     ngx_egress_ratelimit_slot_t    *slot;  /* valid under the lock only */
+    uint64_t                        left;  /* tokens */
+    uint64_t                        wait;  /* ms until it has the cost, or
+                                              if it was paid a token */
     unsigned                        enabled:1;
     unsigned                        enforced:1;
     unsigned                        result:2;
     unsigned                        refused:1;   /* it was this that refused */
     unsigned                        log:1;       /* time to log "full" */
+    unsigned                        would:1;     /* would have refused, but
+                                                    is not enforced */
+    unsigned                        told:1;      /* request headers added */
 } ngx_egress_ratelimit_charge_t;
 
 
@@ -124,22 +141,28 @@ typedef struct {
 } ngx_egress_ratelimit_counts_t;
 
 
-/* evaluates limit->key for the request or session flow->data */
+/*
+ * The adapter's part: compiles a text with variables, and evaluates it for
+ * the request or session flow->data.
+ */
 
-typedef ngx_int_t (*ngx_egress_ratelimit_key_pt)(ngx_egress_flow_t *flow,
-    void *key, ngx_str_t *value);
+typedef ngx_int_t (*ngx_egress_ratelimit_compile_pt)(ngx_conf_t *cf,
+    ngx_str_t *text, void **value);
+typedef ngx_int_t (*ngx_egress_ratelimit_value_pt)(ngx_egress_flow_t *flow,
+    void *value, ngx_str_t *text);
 
 
-/* ngx_egress_ratelimit_module.c */
+/* ngx_egress_ratelimit_limit.c */
 
 /*
- * The directive egress_ratelimit but for its key, whose text is returned in
- * *key and has to be compiled into (*limit)->key; *limit is NULL for "off".
- * *limits is NGX_CONF_UNSET_PTR, NULL ("off") or
- * ngx_egress_ratelimit_limit_t *[].
+ * The directive egress_ratelimit.  *limits is NGX_CONF_UNSET_PTR, NULL
+ * ("off") or ngx_egress_ratelimit_limit_t *[].
  */
 char *ngx_egress_ratelimit_limit(ngx_conf_t *cf, ngx_array_t **limits,
-    ngx_egress_ratelimit_limit_t **limit, ngx_str_t *key);
+    ngx_egress_ratelimit_compile_pt compile);
+
+/* "n", "n%", "n/100", "n/10000" or "n/1000000": millionths, or NGX_ERROR */
+ngx_int_t ngx_egress_ratelimit_fraction(u_char *p, size_t len);
 
 
 /* ngx_egress_ratelimit_charge.c */
@@ -150,7 +173,26 @@ char *ngx_egress_ratelimit_limit(ngx_conf_t *cf, ngx_array_t **limits,
  * refused, nothing was taken from any; NGX_ERROR: out of memory.
  */
 ngx_int_t ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
-    ngx_egress_ratelimit_key_pt key);
+    ngx_egress_ratelimit_value_pt value);
+
+
+/*
+ * The charge whose state a client is told in x-ratelimit-limit, -remaining
+ * and -reset: the one that refused, else the one with the fewest tokens left;
+ * NULL: none of them wants it told.
+ */
+ngx_egress_ratelimit_charge_t *ngx_egress_ratelimit_told(
+    ngx_array_t *charges);
+
+
+/* ngx_egress_ratelimit_report.c */
+
+/*
+ * What is known of each bucket, allocated from pool: a JSON array, and lines
+ * in the text format of Prometheus (empty without buckets).  In a worker.
+ */
+ngx_int_t ngx_egress_ratelimit_json(ngx_pool_t *pool, ngx_str_t *text);
+ngx_int_t ngx_egress_ratelimit_prometheus(ngx_pool_t *pool, ngx_str_t *text);
 
 
 /* ngx_egress_ratelimit_shm.c */
@@ -209,6 +251,10 @@ ngx_int_t ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
 void ngx_egress_ratelimit_count(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_row_t *row, ngx_egress_ratelimit_counts_t *counts);
 
+/* tokens left in the bucket of what has no key; takes a shard's lock */
+uint64_t ngx_egress_ratelimit_remaining(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_bucket_t *bucket, uint64_t now);
+
 /* a clock that no one sets, the same for all processes; ms */
 uint64_t ngx_egress_ratelimit_now(void);
 
@@ -224,9 +270,9 @@ void ngx_egress_ratelimit_token_init(ngx_egress_ratelimit_token_t *token,
 void ngx_egress_ratelimit_token_refill(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate, uint64_t now);
 ngx_uint_t ngx_egress_ratelimit_token_take(ngx_egress_ratelimit_token_t *token,
-    ngx_egress_ratelimit_rate_t *rate, uint64_t now, uint32_t cost);
+    ngx_egress_ratelimit_rate_t *rate, uint64_t now, uint64_t cost);
 void ngx_egress_ratelimit_token_give(ngx_egress_ratelimit_token_t *token,
-    ngx_egress_ratelimit_rate_t *rate, uint32_t cost);
+    ngx_egress_ratelimit_rate_t *rate, uint64_t cost);
 
 /* a full bucket is the same as none */
 ngx_uint_t ngx_egress_ratelimit_token_full(ngx_egress_ratelimit_token_t *token,
@@ -236,7 +282,7 @@ ngx_uint_t ngx_egress_ratelimit_token_full(ngx_egress_ratelimit_token_t *token,
 uint64_t ngx_egress_ratelimit_token_left(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate);
 uint64_t ngx_egress_ratelimit_token_wait(ngx_egress_ratelimit_token_t *token,
-    ngx_egress_ratelimit_rate_t *rate, uint32_t cost);
+    ngx_egress_ratelimit_rate_t *rate, uint64_t cost);
 
 
 extern ngx_module_t  ngx_egress_ratelimit_module;

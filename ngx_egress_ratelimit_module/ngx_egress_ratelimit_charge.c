@@ -13,13 +13,17 @@
 
 static ngx_int_t ngx_egress_ratelimit_collect(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_array_t *limits,
-    ngx_egress_ratelimit_key_pt key);
+    ngx_egress_ratelimit_value_pt value);
 static ngx_egress_ratelimit_charge_t *ngx_egress_ratelimit_charged(
     ngx_array_t *charges, ngx_uint_t n,
     ngx_egress_ratelimit_bucket_t *bucket);
 static ngx_int_t ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_limit_t *limit,
-    ngx_egress_ratelimit_key_pt key);
+    ngx_egress_ratelimit_value_pt value);
+static ngx_uint_t ngx_egress_ratelimit_chance(ngx_uint_t millionths);
+static ngx_int_t ngx_egress_ratelimit_cost(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_limit_t *limit, ngx_egress_ratelimit_value_pt value,
+    uint64_t *cost);
 static ngx_int_t ngx_egress_ratelimit_set_key(
     ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_charge_t *charge, ngx_str_t *value);
@@ -40,7 +44,7 @@ static void ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
 
 ngx_int_t
 ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
-    ngx_egress_ratelimit_key_pt key)
+    ngx_egress_ratelimit_value_pt value)
 {
     ngx_int_t                      rc;
     ngx_uint_t                     before;
@@ -70,7 +74,7 @@ ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
 
     before = charges->nelts;
 
-    rc = ngx_egress_ratelimit_collect(flow, table, limits, key);
+    rc = ngx_egress_ratelimit_collect(flow, table, limits, value);
 
     if (rc == NGX_OK && charges->nelts != before) {
         flow->charged = 1;
@@ -89,7 +93,7 @@ ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
 static ngx_int_t
 ngx_egress_ratelimit_collect(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_array_t *limits,
-    ngx_egress_ratelimit_key_pt key)
+    ngx_egress_ratelimit_value_pt value)
 {
     ngx_uint_t                      i, before;
     ngx_egress_ratelimit_limit_t  **limit;
@@ -111,7 +115,9 @@ ngx_egress_ratelimit_collect(ngx_egress_flow_t *flow,
             continue;
         }
 
-        if (ngx_egress_ratelimit_add(flow, table, limit[i], key) != NGX_OK) {
+        if (ngx_egress_ratelimit_add(flow, table, limit[i], value)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -144,14 +150,14 @@ ngx_egress_ratelimit_charged(ngx_array_t *charges, ngx_uint_t n,
 static ngx_int_t
 ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_limit_t *limit,
-    ngx_egress_ratelimit_key_pt key)
+    ngx_egress_ratelimit_value_pt value)
 {
-    ngx_str_t                       value;
+    ngx_str_t                       key;
     ngx_egress_ratelimit_charge_t  *charge;
 
-    ngx_str_null(&value);
+    ngx_str_null(&key);
 
-    if (limit->key && key(flow, limit->key, &value) != NGX_OK) {
+    if (limit->key && value(flow, limit->key, &key) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -163,15 +169,66 @@ ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
     ngx_memzero(charge, sizeof(ngx_egress_ratelimit_charge_t));
 
     charge->bucket = limit->bucket;
-    charge->cost = 1;
-    charge->enabled = (ngx_uint_t) ngx_random() % 100 < limit->enabled;
-    charge->enforced = (ngx_uint_t) ngx_random() % 100 < limit->enforced;
+    charge->enabled = ngx_egress_ratelimit_chance(limit->enabled);
+    charge->enforced = ngx_egress_ratelimit_chance(limit->enforced);
+
+    if (ngx_egress_ratelimit_cost(flow, limit, value, &charge->cost)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     if (limit->key) {
         charge->owner = ngx_egress_ratelimit_owner(flow, table);
     }
 
-    return ngx_egress_ratelimit_set_key(table, charge, &value);
+    return ngx_egress_ratelimit_set_key(table, charge, &key);
+}
+
+
+static ngx_uint_t
+ngx_egress_ratelimit_chance(ngx_uint_t millionths)
+{
+    return (ngx_uint_t) ngx_random() % 1000000 < millionths;
+}
+
+
+/* without a value it is 1, as Envoy's hits_addend; what is no number is dear */
+
+static ngx_int_t
+ngx_egress_ratelimit_cost(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_limit_t *limit, ngx_egress_ratelimit_value_pt value,
+    uint64_t *cost)
+{
+    off_t      n;
+    ngx_str_t  text;
+
+    *cost = 1;
+
+    if (limit->cost == NULL) {
+        return NGX_OK;
+    }
+
+    if (value(flow, limit->cost, &text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (text.len == 0) {
+        return NGX_OK;
+    }
+
+    n = ngx_atoof(text.data, text.len);
+
+    if (n == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                      "egress bucket \"%V\": invalid cost \"%*s\"",
+                      &limit->bucket->sn.str, ngx_min(text.len, 64),
+                      text.data);
+    }
+
+    *cost = (n == NGX_ERROR) ? NGX_EGRESS_RATELIMIT_NEVER : (uint64_t) n;
+
+    return NGX_OK;
 }
 
 
@@ -264,7 +321,7 @@ ngx_egress_ratelimit_refuse(ngx_egress_flow_t *flow,
 {
     flow->status = bucket->status;
     flow->bucket = bucket->sn.str;
-    flow->headers = bucket->headers;
+    flow->body = &bucket->body;
 
     return ngx_egress_deny(flow, NGX_EGRESS_RATE_LIMITED);
 }
@@ -284,11 +341,9 @@ ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
                       name, charge->bucket->on_full ? "passing" : "refusing");
     }
 
-    if (charge->result == NGX_EGRESS_RATELIMIT_PASSED || charge->enforced) {
+    if (!charge->would) {
         return;
     }
-
-    /* enabled, but not enforced */
 
     if (flow->verdict != NGX_EGRESS_REPORTED) {
         flow->verdict = NGX_EGRESS_REPORTED;
@@ -299,4 +354,32 @@ ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
     ngx_log_error(NGX_LOG_INFO, flow->log, 0,
                   "egress would be denied: reason %V, bucket \"%V\"",
                   ngx_egress_reason_name(NGX_EGRESS_RATE_LIMITED), name);
+}
+
+
+ngx_egress_ratelimit_charge_t *
+ngx_egress_ratelimit_told(ngx_array_t *charges)
+{
+    ngx_uint_t                      i;
+    ngx_egress_ratelimit_charge_t  *charge, *least;
+
+    least = NULL;
+    charge = charges->elts;
+
+    for (i = 0; i < charges->nelts; i++) {
+
+        if (!charge[i].enabled || !charge[i].bucket->x_ratelimit) {
+            continue;
+        }
+
+        if (charge[i].refused) {
+            return &charge[i];
+        }
+
+        if (least == NULL || charge[i].left < least->left) {
+            least = &charge[i];
+        }
+    }
+
+    return least;
 }

@@ -38,11 +38,15 @@ static char *ngx_egress_ratelimit_on_full(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_ratelimit_share(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_egress_ratelimit_body(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
-static char *ngx_egress_ratelimit_parameter(ngx_conf_t *cf,
-    ngx_egress_ratelimit_limit_t *limit, ngx_str_t *key, ngx_str_t *value);
-static ngx_int_t ngx_egress_ratelimit_percent(ngx_str_t *value, size_t skip);
-static ngx_int_t ngx_egress_ratelimit_find(ngx_cycle_t *cycle, void *data);
+
+static ngx_conf_enum_t  ngx_egress_ratelimit_x_ratelimit[] = {
+    { ngx_string("off"), 0 },
+    { ngx_string("draft_version_03"), 1 },
+    { ngx_null_string, 0 }
+};
 
 
 static ngx_command_t  ngx_egress_ratelimit_commands[] = {
@@ -85,6 +89,41 @@ static ngx_command_t  ngx_egress_ratelimit_commands[] = {
     { ngx_string("header"),
       NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE2,
       ngx_egress_ratelimit_header,
+      0,
+      offsetof(ngx_egress_ratelimit_bucket_t, headers),
+      NULL },
+
+    { ngx_string("header_always"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE2,
+      ngx_egress_ratelimit_header,
+      0,
+      offsetof(ngx_egress_ratelimit_bucket_t, always),
+      NULL },
+
+    { ngx_string("request_header"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE2,
+      ngx_egress_ratelimit_header,
+      0,
+      offsetof(ngx_egress_ratelimit_bucket_t, request),
+      NULL },
+
+    { ngx_string("x_ratelimit_headers"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_egress_ratelimit_bucket_t, x_ratelimit),
+      &ngx_egress_ratelimit_x_ratelimit },
+
+    { ngx_string("retry_after"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      0,
+      offsetof(ngx_egress_ratelimit_bucket_t, retry_after),
+      NULL },
+
+    { ngx_string("body"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_body,
       0,
       0,
       NULL },
@@ -245,7 +284,8 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
      *
      *     bucket->rate = { 0, 0, 0 }: none of them may be 0
      *     bucket->status = 0
-     *     bucket->headers = NULL
+     *     bucket->body = { 0, NULL }
+     *     bucket->headers, always, request = NULL
      *     bucket->keyed = 0
      *     bucket->max = 0
      *     bucket->row = NULL
@@ -253,6 +293,8 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
 
     bucket->on_full = NGX_CONF_UNSET;
     bucket->share = NGX_CONF_UNSET_UINT;
+    bucket->x_ratelimit = NGX_CONF_UNSET_UINT;
+    bucket->retry_after = NGX_CONF_UNSET;
 
     p = ngx_array_push(&rcf->buckets);
     if (p == NULL) {
@@ -315,7 +357,13 @@ ngx_egress_ratelimit_complete(ngx_conf_t *cf,
     }
 
     ngx_conf_init_value(bucket->on_full, 0);
-    ngx_conf_init_uint_value(bucket->share, 50);
+    ngx_conf_init_uint_value(bucket->share, 500000);
+    ngx_conf_init_uint_value(bucket->x_ratelimit, 0);
+    ngx_conf_init_value(bucket->retry_after, 0);
+
+    if (bucket->body.data == NULL) {
+        ngx_str_set(&bucket->body, "local_rate_limited");
+    }
 
     return NGX_CONF_OK;
 }
@@ -412,10 +460,11 @@ ngx_egress_ratelimit_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_egress_ratelimit_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_ratelimit_bucket_t *bucket = conf;
-
     ngx_str_t     *value;
+    ngx_array_t  **headers;
     ngx_keyval_t  *header;
+
+    headers = (ngx_array_t **) ((char *) conf + cmd->offset);
 
     value = cf->args->elts;
 
@@ -425,14 +474,14 @@ ngx_egress_ratelimit_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (bucket->headers == NULL) {
-        bucket->headers = ngx_array_create(cf->pool, 2, sizeof(ngx_keyval_t));
-        if (bucket->headers == NULL) {
+    if (*headers == NULL) {
+        *headers = ngx_array_create(cf->pool, 2, sizeof(ngx_keyval_t));
+        if (*headers == NULL) {
             return NGX_CONF_ERROR;
         }
     }
 
-    header = ngx_array_push(bucket->headers);
+    header = ngx_array_push(*headers);
     if (header == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -444,7 +493,7 @@ ngx_egress_ratelimit_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* an answer's framing is nginx's own business */
+/* the framing of what is sent is nginx's own business */
 
 static ngx_uint_t
 ngx_egress_ratelimit_valid_header(ngx_str_t *name, ngx_str_t *value)
@@ -459,6 +508,7 @@ ngx_egress_ratelimit_valid_header(ngx_str_t *name, ngx_str_t *value)
         ngx_string("content-length"),
         ngx_string("content-type"),
         ngx_string("date"),
+        ngx_string("host"),
         ngx_string("keep-alive"),
         ngx_string("server"),
         ngx_string("trailer"),
@@ -541,7 +591,7 @@ ngx_egress_ratelimit_share(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    n = ngx_egress_ratelimit_percent(&value[1], 0);
+    n = ngx_egress_ratelimit_fraction(value[1].data, value[1].len);
 
     if (n < 1) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -556,186 +606,20 @@ ngx_egress_ratelimit_share(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-char *
-ngx_egress_ratelimit_limit(ngx_conf_t *cf, ngx_array_t **limits,
-    ngx_egress_ratelimit_limit_t **limit, ngx_str_t *key)
+static char *
+ngx_egress_ratelimit_body(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    char                           *rv;
-    ngx_str_t                      *value;
-    ngx_uint_t                      i, off;
-    ngx_egress_ratelimit_limit_t  **p;
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
 
-    *limit = NULL;
-    ngx_str_null(key);
+    ngx_str_t  *value;
+
+    if (bucket->body.data) {
+        return "is duplicate";
+    }
 
     value = cf->args->elts;
-    off = (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0);
 
-    if (*limits == NULL || (off && *limits != NGX_CONF_UNSET_PTR)) {
-        return "is incompatible with \"egress_ratelimit off\"";
-    }
-
-    if (off) {
-        *limits = NULL;
-        return NGX_CONF_OK;
-    }
-
-    if (*limits == NGX_CONF_UNSET_PTR) {
-        *limits = ngx_array_create(cf->pool, 2,
-                                   sizeof(ngx_egress_ratelimit_limit_t *));
-        if (*limits == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    p = ngx_array_push(*limits);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *p = ngx_pcalloc(cf->pool, sizeof(ngx_egress_ratelimit_limit_t));
-    if (*p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *limit = *p;
-
-    /* set by ngx_pcalloc(): name = { 0, NULL }, bucket = NULL, key = NULL */
-
-    (*limit)->enabled = NGX_CONF_UNSET_UINT;
-    (*limit)->enforced = NGX_CONF_UNSET_UINT;
-    (*limit)->file = cf->conf_file->file.name.data;
-    (*limit)->line = cf->conf_file->line;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-        rv = ngx_egress_ratelimit_parameter(cf, *limit, key, &value[i]);
-        if (rv != NGX_CONF_OK) {
-            return rv;
-        }
-    }
-
-    if ((*limit)->name.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" must have \"bucket\" parameter",
-                           &value[0]);
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_conf_init_uint_value((*limit)->enabled, 100);
-    ngx_conf_init_uint_value((*limit)->enforced, 100);
-
-    if (ngx_egress_add_check(cf, ngx_egress_ratelimit_find, *limit)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
+    bucket->body = value[1];
 
     return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_egress_ratelimit_parameter(ngx_conf_t *cf,
-    ngx_egress_ratelimit_limit_t *limit, ngx_str_t *key, ngx_str_t *value)
-{
-    ngx_int_t  n;
-
-    if (ngx_strncmp(value->data, "bucket=", 7) == 0 && limit->name.len == 0) {
-
-        limit->name.data = value->data + 7;
-        limit->name.len = value->len - 7;
-
-        if (limit->name.len) {
-            return NGX_CONF_OK;
-        }
-
-    } else if (ngx_strncmp(value->data, "key=", 4) == 0 && key->len == 0) {
-
-        key->data = value->data + 4;
-        key->len = value->len - 4;
-
-        if (key->len) {
-            return NGX_CONF_OK;
-        }
-
-    } else if (ngx_strncmp(value->data, "enabled=", 8) == 0
-               && limit->enabled == NGX_CONF_UNSET_UINT)
-    {
-        n = ngx_egress_ratelimit_percent(value, 8);
-
-        if (n != NGX_ERROR) {
-            limit->enabled = n;
-            return NGX_CONF_OK;
-        }
-
-    } else if (ngx_strncmp(value->data, "enforced=", 9) == 0
-               && limit->enforced == NGX_CONF_UNSET_UINT)
-    {
-        n = ngx_egress_ratelimit_percent(value, 9);
-
-        if (n != NGX_ERROR) {
-            limit->enforced = n;
-            return NGX_CONF_OK;
-        }
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid parameter \"%V\"", value);
-
-    return NGX_CONF_ERROR;
-}
-
-
-/* 0 to 100, the sign after it may be left out */
-
-static ngx_int_t
-ngx_egress_ratelimit_percent(ngx_str_t *value, size_t skip)
-{
-    size_t     len;
-    u_char    *p;
-    ngx_int_t  n;
-
-    p = value->data + skip;
-    len = value->len - skip;
-
-    if (len && p[len - 1] == '%') {
-        len--;
-    }
-
-    n = ngx_atoi(p, len);
-
-    return (n > 100) ? NGX_ERROR : n;
-}
-
-
-static ngx_int_t
-ngx_egress_ratelimit_find(ngx_cycle_t *cycle, void *data)
-{
-    ngx_egress_ratelimit_limit_t *limit = data;
-
-    uint32_t                      hash;
-    ngx_egress_ratelimit_conf_t  *rcf;
-
-    rcf = ngx_egress_get_conf(cycle, &ngx_egress_ratelimit_module);
-
-    if (rcf) {
-        hash = ngx_crc32_short(limit->name.data, limit->name.len);
-
-        limit->bucket = (ngx_egress_ratelimit_bucket_t *)
-                            ngx_str_rbtree_lookup(&rcf->names, &limit->name,
-                                                  hash);
-    }
-
-    if (limit->bucket == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "bucket \"%V\" is not defined in %s:%ui",
-                      &limit->name, limit->file, limit->line);
-        return NGX_ERROR;
-    }
-
-    if (limit->key) {
-        limit->bucket->keyed = 1;
-    }
-
-    return NGX_OK;
 }

@@ -696,7 +696,7 @@ ngx_egress_ratelimit_owner_full(ngx_egress_ratelimit_table_t *table,
 
     bucket = charge->bucket;
 
-    if (bucket->share == 100) {
+    if (bucket->share == 1000000) {
         return 0;
     }
 
@@ -706,7 +706,8 @@ ngx_egress_ratelimit_owner_full(ngx_egress_ratelimit_table_t *table,
         return 0;
     }
 
-    limit = bucket->max * bucket->share / 100 / table->shards_n;
+    limit = (uint64_t) bucket->max * bucket->share / 1000000
+            / table->shards_n;
 
     if (table->shards_n > 1) {
         limit += limit / 8 + 2;

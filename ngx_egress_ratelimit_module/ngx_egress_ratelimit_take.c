@@ -151,12 +151,17 @@ ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
                                          charge->cost))
     {
         charge->result = NGX_EGRESS_RATELIMIT_LIMITED;
+        charge->left = ngx_egress_ratelimit_token_left(&token, &bucket->rate);
+        charge->wait = ngx_egress_ratelimit_token_wait(&token, &bucket->rate,
+                                                       charge->cost);
         return;
     }
 
     ngx_egress_ratelimit_set_token(slot, &token);
 
     charge->result = NGX_EGRESS_RATELIMIT_PASSED;
+    charge->left = ngx_egress_ratelimit_token_left(&token, &bucket->rate);
+    charge->wait = ngx_egress_ratelimit_token_wait(&token, &bucket->rate, 1);
 }
 
 
@@ -250,6 +255,32 @@ ngx_egress_ratelimit_account(ngx_egress_ratelimit_table_t *table,
         part->limited++;
 
     } else {
+        charge->would = 1;
         part->would_limit++;
     }
+}
+
+
+uint64_t
+ngx_egress_ratelimit_remaining(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_bucket_t *bucket, uint64_t now)
+{
+    ngx_uint_t                    shard;
+    ngx_egress_ratelimit_slot_t  *slot;
+    ngx_egress_ratelimit_token_t  token;
+
+    slot = &bucket->row->slot;
+    shard = bucket->row->home;
+
+    if (ngx_egress_ratelimit_lock(table, shard) != NGX_OK) {
+        return 0;
+    }
+
+    token = slot->token[slot->cur];
+
+    ngx_egress_ratelimit_unlock(table, shard);
+
+    ngx_egress_ratelimit_token_refill(&token, &bucket->rate, now);
+
+    return ngx_egress_ratelimit_token_left(&token, &bucket->rate);
 }

@@ -25,13 +25,17 @@ ngx_egress_ratelimit_token_init(ngx_egress_ratelimit_token_t *token,
 
 ngx_uint_t
 ngx_egress_ratelimit_token_take(ngx_egress_ratelimit_token_t *token,
-    ngx_egress_ratelimit_rate_t *rate, uint64_t now, uint32_t cost)
+    ngx_egress_ratelimit_rate_t *rate, uint64_t now, uint64_t cost)
 {
     uint64_t  parts;
 
     ngx_egress_ratelimit_token_refill(token, rate, now);
 
-    parts = (uint64_t) cost * rate->interval;
+    if (cost > rate->tokens) {
+        return 0;
+    }
+
+    parts = cost * rate->interval;
 
     if (token->level < parts) {
         return 0;
@@ -47,9 +51,9 @@ ngx_egress_ratelimit_token_take(ngx_egress_ratelimit_token_t *token,
 
 void
 ngx_egress_ratelimit_token_give(ngx_egress_ratelimit_token_t *token,
-    ngx_egress_ratelimit_rate_t *rate, uint32_t cost)
+    ngx_egress_ratelimit_rate_t *rate, uint64_t cost)
 {
-    token->level += (uint64_t) cost * rate->interval;
+    token->level += cost * rate->interval;
 }
 
 
@@ -73,7 +77,7 @@ ngx_egress_ratelimit_token_left(ngx_egress_ratelimit_token_t *token,
 
 uint64_t
 ngx_egress_ratelimit_token_wait(ngx_egress_ratelimit_token_t *token,
-    ngx_egress_ratelimit_rate_t *rate, uint32_t cost)
+    ngx_egress_ratelimit_rate_t *rate, uint64_t cost)
 {
     uint64_t  parts;
 
@@ -81,7 +85,7 @@ ngx_egress_ratelimit_token_wait(ngx_egress_ratelimit_token_t *token,
         return NGX_EGRESS_RATELIMIT_NEVER;
     }
 
-    parts = (uint64_t) cost * rate->interval;
+    parts = cost * rate->interval;
 
     if (token->level >= parts) {
         return 0;

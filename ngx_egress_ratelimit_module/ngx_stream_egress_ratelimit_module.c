@@ -16,13 +16,15 @@ typedef struct {
 
 
 static ngx_int_t ngx_stream_egress_ratelimit_step(ngx_egress_flow_t *flow);
-static ngx_int_t ngx_stream_egress_ratelimit_key(ngx_egress_flow_t *flow,
-    void *key, ngx_str_t *value);
+static ngx_int_t ngx_stream_egress_ratelimit_value(ngx_egress_flow_t *flow,
+    void *value, ngx_str_t *text);
 static void *ngx_stream_egress_ratelimit_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_stream_egress_ratelimit_merge_srv_conf(ngx_conf_t *cf,
     void *parent, void *child);
 static char *ngx_stream_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_int_t ngx_stream_egress_ratelimit_compile(ngx_conf_t *cf,
+    ngx_str_t *text, void **value);
 static ngx_int_t ngx_stream_egress_ratelimit_init(ngx_conf_t *cf);
 
 
@@ -79,15 +81,15 @@ ngx_stream_egress_ratelimit_step(ngx_egress_flow_t *flow)
                                           ngx_stream_egress_ratelimit_module);
 
     return ngx_egress_ratelimit(flow, rscf->limits,
-                                ngx_stream_egress_ratelimit_key);
+                                ngx_stream_egress_ratelimit_value);
 }
 
 
 static ngx_int_t
-ngx_stream_egress_ratelimit_key(ngx_egress_flow_t *flow, void *key,
-    ngx_str_t *value)
+ngx_stream_egress_ratelimit_value(ngx_egress_flow_t *flow, void *value,
+    ngx_str_t *text)
 {
-    return ngx_stream_complex_value(flow->data, key, value);
+    return ngx_stream_complex_value(flow->data, value, text);
 }
 
 
@@ -125,33 +127,29 @@ ngx_stream_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_egress_ratelimit_srv_conf_t *rscf = conf;
 
-    char                               *rv;
-    ngx_str_t                           key;
-    ngx_egress_ratelimit_limit_t       *limit;
+    return ngx_egress_ratelimit_limit(cf, &rscf->limits,
+                                      ngx_stream_egress_ratelimit_compile);
+}
+
+
+static ngx_int_t
+ngx_stream_egress_ratelimit_compile(ngx_conf_t *cf, ngx_str_t *text,
+    void **value)
+{
     ngx_stream_compile_complex_value_t  ccv;
 
-    rv = ngx_egress_ratelimit_limit(cf, &rscf->limits, &limit, &key);
-
-    if (rv != NGX_CONF_OK || limit == NULL || key.len == 0) {
-        return rv;
-    }
-
-    limit->key = ngx_palloc(cf->pool, sizeof(ngx_stream_complex_value_t));
-    if (limit->key == NULL) {
-        return NGX_CONF_ERROR;
+    *value = ngx_palloc(cf->pool, sizeof(ngx_stream_complex_value_t));
+    if (*value == NULL) {
+        return NGX_ERROR;
     }
 
     ngx_memzero(&ccv, sizeof(ngx_stream_compile_complex_value_t));
 
     ccv.cf = cf;
-    ccv.value = &key;
-    ccv.complex_value = limit->key;
+    ccv.value = text;
+    ccv.complex_value = *value;
 
-    if (ngx_stream_compile_complex_value(&ccv) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return ngx_stream_compile_complex_value(&ccv);
 }
 
 

@@ -94,6 +94,22 @@ my @egress = (
 		'invalid header "transfer-encoding"' ],
 	[ 'bucket b { tokens 1; interval 1s; header a "b\\r\\nc: d"; }',
 		'invalid header "a"' ],
+	[ 'bucket b { tokens 1; interval 1s; header host c; }',
+		'invalid header "host"' ],
+	[ 'bucket b { tokens 1; interval 1s; header_always a:b c; }',
+		'invalid header "a:b"' ],
+	[ 'bucket b { tokens 1; interval 1s; request_header content-length 1; }',
+		'invalid header "content-length"' ],
+	[ 'bucket b { tokens 1; interval 1s; request_header a "\n"; }',
+		'invalid header "a"' ],
+	[ 'bucket b { tokens 1; interval 1s; body a; body b; }',
+		'"body" directive is duplicate' ],
+	[ 'bucket b { tokens 1; interval 1s; retry_after 1; }',
+		'invalid value "1" in "retry_after" directive, it must be "on" or "off"' ],
+	[ 'bucket b { tokens 1; interval 1s; retry_after on; retry_after on; }',
+		'"retry_after" directive is duplicate' ],
+	[ 'bucket b { tokens 1; interval 1s; x_ratelimit_headers on; }',
+		'invalid value "on"' ],
 	[ 'bucket b { tokens 1; interval 1s; unit bytes; }',
 		'unknown directive "unit"' ],
 	[ 'bucket b { tokens 1; interval 1s; action allow; }',
@@ -125,8 +141,22 @@ my @server = (
 		'invalid parameter "enforced=-1"' ],
 	[ 'egress_ratelimit bucket=x enforced=1 enforced=2;',
 		'invalid parameter "enforced=2"' ],
-	[ 'egress_ratelimit bucket=x cost=1;',
-		'invalid parameter "cost=1"' ],
+	[ 'egress_ratelimit bucket=x cost=;',
+		'invalid parameter "cost="' ],
+	[ 'egress_ratelimit bucket=x cost=1 cost=2;',
+		'invalid parameter "cost=2"' ],
+	[ 'egress_ratelimit bucket=x enabled=1/1000;',
+		'invalid parameter "enabled=1/1000"' ],
+	[ 'egress_ratelimit bucket=x enabled=101/100;',
+		'invalid parameter "enabled=101/100"' ],
+	[ 'egress_ratelimit bucket=x enabled=10%/10000;',
+		'invalid parameter "enabled=10%/10000"' ],
+	[ 'egress_ratelimit bucket=x enforced=1000001/1000000;',
+		'invalid parameter "enforced=1000001/1000000"' ],
+	[ 'egress_ratelimit bucket=x enforced=/100;',
+		'invalid parameter "enforced=/100"' ],
+	[ 'egress_ratelimit bucket=x enforced=1/;',
+		'invalid parameter "enforced=1/"' ],
 	[ 'egress_ratelimit x;',
 		'invalid parameter "x"' ],
 	[ 'egress_ratelimit off off;',
@@ -143,10 +173,10 @@ my @server = (
 
 my @good = (
 	'bucket b { tokens 1; interval 1s; }',
-	'bucket b { tokens 4294967295; fill 4294967295; interval 49d; status 503; on_full allow; header a b; header a ""; header x-c "d e"; }',
+	'bucket b { tokens 4294967295; fill 4294967295; interval 49d; status 503; on_full allow; header a b; header a ""; header x-c "d e"; header_always a b; request_header c d; body ""; retry_after on; x_ratelimit_headers off; share 1/10000; }',
 );
 
-$t->plan(@egress + 2 * @server + @good + 2);
+$t->plan(@egress + 2 * @server + @good + 3);
 
 ###############################################################################
 
@@ -162,6 +192,9 @@ foreach my $case (@server) {
 	says($error, http => $conf);
 	says($error, stream => $conf);
 }
+
+says('invalid parameter "xml"',
+	http => 'location /s { egress_ratelimit_status xml; }');
 
 foreach my $conf (@good) {
 	says('test is successful', egress => $conf);

@@ -248,7 +248,7 @@ test_keys(void)
     ngx_egress_ratelimit_table_t  *table;
     ngx_egress_ratelimit_counts_t  counts;
     ngx_egress_ratelimit_bucket_t   b = { .rate = { 1, 1, 1000 },
-                                          .max = 1000, .share = 100 };
+                                          .max = 1000, .share = 1000000 };
 
     table = make(1000, &b, 1);
 
@@ -281,7 +281,7 @@ test_share(void)
     ngx_uint_t                     i, n;
     ngx_egress_ratelimit_table_t  *table;
     ngx_egress_ratelimit_bucket_t   b = { .rate = { 1, 1, 1000000 },
-                                          .max = 4096, .share = 25 };
+                                          .max = 4096, .share = 250000 };
 
     table = make(4096, &b, 1);
 
@@ -308,8 +308,8 @@ test_bound(void)
     ngx_uint_t                     i, n;
     ngx_egress_ratelimit_table_t  *table;
     ngx_egress_ratelimit_bucket_t   b[2] = {
-        { .rate = { 1, 1, 1000 }, .max = 100, .share = 100 },
-        { .rate = { 1, 1, 1000 }, .max = 3900, .share = 100 } };
+        { .rate = { 1, 1, 1000 }, .max = 100, .share = 1000000 },
+        { .rate = { 1, 1, 1000 }, .max = 3900, .share = 1000000 } };
 
     table = make(4000, b, 2);
 
@@ -386,7 +386,7 @@ test_exact(void)
     ngx_uint_t                     i;
     ngx_egress_ratelimit_table_t  *table;
     ngx_egress_ratelimit_bucket_t   b[2] = {
-        { .rate = { 1000, 1, 1000000 }, .max = 4096, .share = 100 },
+        { .rate = { 1000, 1, 1000000 }, .max = 4096, .share = 1000000 },
         { .rate = { 70000, 1, 1000000 } } };
 
     table = make(4096, b, 2);
@@ -415,7 +415,7 @@ test_killed(void)
     ngx_uint_t                     i, n, k, left, repairs;
     ngx_egress_ratelimit_table_t  *table;
     ngx_egress_ratelimit_bucket_t   b[2] = {
-        { .rate = { 1, 1000, 1 }, .max = 1500, .share = 90 },
+        { .rate = { 1, 1000, 1 }, .max = 1500, .share = 900000 },
         { .rate = { 4294967295U, 1, 100000000 } } };
 
     table = make(1500, b, 2);
