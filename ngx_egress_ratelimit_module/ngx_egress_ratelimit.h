@@ -21,7 +21,7 @@
 typedef struct {
     uint64_t                  tokens;      /* of a full bucket, 32 bits */
     uint64_t                  fill;        /* tokens per interval, 32 bits */
-    uint32_t                  interval;    /* ms */
+    uint32_t                  interval;    /* ms; 0: no tokens are asked */
 } ngx_egress_ratelimit_rate_t;
 
 
@@ -58,6 +58,7 @@ typedef struct {
     ngx_uint_t                   x_ratelimit;
     ngx_flag_t                   retry_after;
 
+    ngx_uint_t                   connections;  /* at once, of a key; or 0 */
     ngx_flag_t                   on_full;  /* 1: what has no room may pass */
     ngx_uint_t                   share;    /* millionths of max that the keys
                                               of one principal may take */
@@ -74,6 +75,7 @@ typedef struct {
     ngx_rbtree_node_t         sentinel;
     ngx_uint_t                keys;        /* bound of them all; 0: as many as
                                               a quarter of the zone holds */
+    ngx_uint_t                processes;   /* that may count connections */
 } ngx_egress_ratelimit_conf_t;
 
 
@@ -101,6 +103,14 @@ typedef struct {
 } ngx_egress_ratelimit_key_t;
 
 
+/* where this process has counted a connection; gauge is NULL: nowhere */
+
+typedef struct {
+    uint32_t                 *gauge;
+    uint32_t                 *total;
+} ngx_egress_ratelimit_connection_t;
+
+
 /* what became of a charge */
 
 #define NGX_EGRESS_RATELIMIT_PASSED   0    /* had a token, or chance let it */
@@ -116,7 +126,10 @@ typedef struct {
 
     /* of ngx_egress_ratelimit_take(): */
 
+    ngx_pool_cleanup_t             *cln;   /* to disconnect; or NULL */
+
     ngx_egress_ratelimit_slot_t    *slot;  /* valid under the lock only */
+    ngx_egress_ratelimit_connection_t  connection;
     uint64_t                        left;  /* tokens */
     uint64_t                        wait;  /* ms until it has the cost, or
                                               if it was paid a token */
@@ -210,8 +223,12 @@ ngx_egress_ratelimit_table_t *ngx_egress_ratelimit_get_table(void);
 
 /* ngx_egress_ratelimit_table.c: needs memory and a clock, no slab pool */
 
-/* bytes of a table for so many keys, and of a row of a name's length */
-size_t ngx_egress_ratelimit_table_size(ngx_uint_t keys);
+/*
+ * Bytes of a table for so many keys and processes, of its gauges, and of a
+ * row of a name's length.
+ */
+size_t ngx_egress_ratelimit_table_size(ngx_uint_t keys, ngx_uint_t processes);
+size_t ngx_egress_ratelimit_gauges_size(ngx_egress_ratelimit_table_t *table);
 size_t ngx_egress_ratelimit_row_size(ngx_egress_ratelimit_table_t *table,
     size_t len);
 
@@ -221,7 +238,7 @@ size_t ngx_egress_ratelimit_row_size(ngx_egress_ratelimit_table_t *table,
  * its owner is killed.
  */
 ngx_int_t ngx_egress_ratelimit_table_init(ngx_egress_ratelimit_table_t *table,
-    ngx_uint_t keys, uint64_t seed[2]);
+    ngx_uint_t keys, ngx_uint_t processes, uint64_t seed[2]);
 void ngx_egress_ratelimit_row_init(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_row_t *row, ngx_str_t *name,
     ngx_egress_ratelimit_rate_t *rate, uint64_t now);
@@ -254,6 +271,14 @@ void ngx_egress_ratelimit_count(ngx_egress_ratelimit_table_t *table,
 /* tokens left in the bucket of what has no key; takes a shard's lock */
 uint64_t ngx_egress_ratelimit_remaining(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_bucket_t *bucket, uint64_t now);
+
+/* called once for each connection counted, in the process that counted it */
+void ngx_egress_ratelimit_disconnect(
+    ngx_egress_ratelimit_connection_t *connection);
+
+/* all connections of a bucket */
+ngx_uint_t ngx_egress_ratelimit_connections(
+    ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_row_t *row);
 
 /* a clock that no one sets, the same for all processes; ms */
 uint64_t ngx_egress_ratelimit_now(void);

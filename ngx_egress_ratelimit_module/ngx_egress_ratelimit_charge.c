@@ -31,6 +31,9 @@ static uint64_t ngx_egress_ratelimit_owner(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table);
 static ngx_int_t ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_uint_t before);
+static void ngx_egress_ratelimit_remember(
+    ngx_egress_ratelimit_charge_t *charge);
+static void ngx_egress_ratelimit_cleanup(void *data);
 static ngx_int_t ngx_egress_ratelimit_refuse(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_bucket_t *bucket);
 static void ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
@@ -178,6 +181,14 @@ ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
         return NGX_ERROR;
     }
 
+    if (limit->bucket->connections) {
+        charge->cln = ngx_pool_cleanup_add(flow->pool,
+                                  sizeof(ngx_egress_ratelimit_connection_t));
+        if (charge->cln == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     if (limit->key) {
         charge->owner = ngx_egress_ratelimit_owner(flow, table);
     }
@@ -299,6 +310,7 @@ ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
 
     for (i = 0; i < n; i++) {
         ngx_egress_ratelimit_log(flow, &charge[i]);
+        ngx_egress_ratelimit_remember(&charge[i]);
     }
 
     if (refused == NULL) {
@@ -312,6 +324,31 @@ ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
     charges->nelts = before + 1;
 
     return ngx_egress_ratelimit_refuse(flow, charge[0].bucket);
+}
+
+
+/*
+ * A connection is given back when the pool of the flow goes, whatever became
+ * of it; the room for that has been found before it was counted.
+ */
+
+static void
+ngx_egress_ratelimit_remember(ngx_egress_ratelimit_charge_t *charge)
+{
+    if (charge->connection.gauge == NULL) {
+        return;
+    }
+
+    *(ngx_egress_ratelimit_connection_t *) charge->cln->data =
+                                                          charge->connection;
+    charge->cln->handler = ngx_egress_ratelimit_cleanup;
+}
+
+
+static void
+ngx_egress_ratelimit_cleanup(void *data)
+{
+    ngx_egress_ratelimit_disconnect(data);
 }
 
 
@@ -368,7 +405,9 @@ ngx_egress_ratelimit_told(ngx_array_t *charges)
 
     for (i = 0; i < charges->nelts; i++) {
 
-        if (!charge[i].enabled || !charge[i].bucket->x_ratelimit) {
+        if (!charge[i].enabled || !charge[i].bucket->x_ratelimit
+            || charge[i].bucket->rate.tokens == 0)
+        {
             continue;
         }
 

@@ -28,6 +28,8 @@ static char *ngx_egress_ratelimit_number(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_ratelimit_interval(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_egress_ratelimit_connections_limit(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_egress_ratelimit_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_ratelimit_header(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -75,6 +77,13 @@ static ngx_command_t  ngx_egress_ratelimit_commands[] = {
     { ngx_string("interval"),
       NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
       ngx_egress_ratelimit_interval,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("max_connections"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_connections_limit,
       0,
       0,
       NULL },
@@ -199,7 +208,15 @@ ngx_egress_ratelimit_init_conf(ngx_cycle_t *cycle, void *conf)
 {
     ngx_egress_ratelimit_conf_t *rcf = conf;
 
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
     rcf->keys = ngx_egress_zone_keys(cycle);
+
+    /* workers of a few reloads, some of which have tunnels for a long time */
+
+    rcf->processes = ngx_max(4 * ccf->worker_processes, 64);
 
     return NGX_OK;
 }
@@ -282,7 +299,8 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
     /*
      * set by ngx_pcalloc():
      *
-     *     bucket->rate = { 0, 0, 0 }: none of them may be 0
+     *     bucket->rate = { 0, 0, 0 }
+     *     bucket->connections = 0
      *     bucket->status = 0
      *     bucket->body = { 0, NULL }
      *     bucket->headers, always, request = NULL
@@ -341,7 +359,10 @@ static char *
 ngx_egress_ratelimit_complete(ngx_conf_t *cf,
     ngx_egress_ratelimit_bucket_t *bucket)
 {
-    if (bucket->rate.tokens == 0 || bucket->rate.interval == 0) {
+    if ((bucket->rate.tokens == 0 || bucket->rate.interval == 0)
+        && (bucket->connections == 0 || bucket->rate.tokens
+            || bucket->rate.interval || bucket->rate.fill))
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "bucket \"%V\" must have \"%s\"", &bucket->sn.str,
                            bucket->rate.tokens == 0 ? "tokens" : "interval");
@@ -423,6 +444,36 @@ ngx_egress_ratelimit_interval(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     bucket->rate.interval = ms;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_ratelimit_connections_limit(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    if (bucket->connections) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n < 1 || (uint64_t) n > NGX_EGRESS_RATELIMIT_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\"",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    bucket->connections = n;
 
     return NGX_CONF_OK;
 }

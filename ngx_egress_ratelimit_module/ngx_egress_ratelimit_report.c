@@ -31,6 +31,8 @@ typedef struct {
     uint64_t                       interval;
     uint64_t                       remaining;
     uint64_t                       max_keys;
+    uint64_t                       max_connections;
+    uint64_t                       connections;
     ngx_egress_ratelimit_counts_t  counts;
 } ngx_egress_ratelimit_sample_t;
 
@@ -69,6 +71,14 @@ static ngx_egress_ratelimit_field_t  ngx_egress_ratelimit_fields[] = {
     { "keys", "egress_ratelimit_keys", "gauge",
       "Keys that a bucket has.",
       offsetof(ngx_egress_ratelimit_sample_t, counts.keys), 0 },
+
+    { "max_connections", "egress_ratelimit_max_connections", "gauge",
+      "Connections that a key may have at once, 0: any number.",
+      offsetof(ngx_egress_ratelimit_sample_t, max_connections), 0 },
+
+    { "connections", "egress_ratelimit_connections", "gauge",
+      "Connections of all keys, if they are limited.",
+      offsetof(ngx_egress_ratelimit_sample_t, connections), 0 },
 
     { "allowed", "egress_ratelimit_allowed_total", "counter",
       "Requests and connections that got what they cost.",
@@ -269,6 +279,9 @@ ngx_egress_ratelimit_sample(ngx_egress_ratelimit_bucket_t *bucket,
     sample->fill = bucket->rate.fill;
     sample->interval = bucket->rate.interval;
     sample->max_keys = bucket->max;
+    sample->max_connections = bucket->connections;
+    sample->connections = ngx_egress_ratelimit_connections(table,
+                                                           bucket->row);
     sample->remaining = ngx_egress_ratelimit_remaining(table, bucket,
                                                 ngx_egress_ratelimit_now());
 

@@ -19,7 +19,11 @@
 
 
 static ngx_egress_ratelimit_table_t *ngx_egress_ratelimit_create_table(
-    ngx_slab_pool_t *shpool, ngx_uint_t keys, ngx_uint_t least);
+    ngx_slab_pool_t *shpool, ngx_egress_ratelimit_conf_t *rcf,
+    ngx_uint_t least);
+static ngx_int_t ngx_egress_ratelimit_add_gauges(
+    ngx_egress_ratelimit_table_t *table, ngx_slab_pool_t *shpool,
+    ngx_egress_ratelimit_bucket_t *bucket);
 static void ngx_egress_ratelimit_share_out(ngx_egress_ratelimit_conf_t *rcf,
     ngx_uint_t keys, ngx_uint_t keyed);
 static ngx_egress_ratelimit_row_t *ngx_egress_ratelimit_add_row(
@@ -58,7 +62,7 @@ ngx_egress_ratelimit_init_area(ngx_slab_pool_t *shpool, void **area,
     }
 
     if (*area == NULL) {
-        *area = ngx_egress_ratelimit_create_table(shpool, rcf->keys, keyed);
+        *area = ngx_egress_ratelimit_create_table(shpool, rcf, keyed);
     }
 
     table = *area;
@@ -94,6 +98,13 @@ ngx_egress_ratelimit_init_area(ngx_slab_pool_t *shpool, void **area,
         if (bucket[i]->row == NULL) {
             return NGX_ERROR;
         }
+
+        if (bucket[i]->connections
+            && ngx_egress_ratelimit_add_gauges(table, shpool, bucket[i])
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
@@ -101,23 +112,27 @@ ngx_egress_ratelimit_init_area(ngx_slab_pool_t *shpool, void **area,
 
 
 static ngx_egress_ratelimit_table_t *
-ngx_egress_ratelimit_create_table(ngx_slab_pool_t *shpool, ngx_uint_t keys,
-    ngx_uint_t least)
+ngx_egress_ratelimit_create_table(ngx_slab_pool_t *shpool,
+    ngx_egress_ratelimit_conf_t *rcf, ngx_uint_t least)
 {
     size_t                         size;
     uint64_t                       seed[2];
+    ngx_uint_t                     keys;
     ngx_egress_ratelimit_table_t  *table;
+
+    keys = rcf->keys;
 
     if (keys == 0) {
         size = (shpool->end - shpool->start) / NGX_EGRESS_RATELIMIT_PART;
 
         /* what the keys of a table take, and a few heads that are rounded */
 
-        keys = size / (ngx_egress_ratelimit_table_size(4096) / 4096 + 8);
+        keys = size / (ngx_egress_ratelimit_table_size(4096, 0) / 4096 + 8);
         keys = ngx_max(keys, ngx_max(least, 1));
     }
 
-    table = ngx_slab_calloc(shpool, ngx_egress_ratelimit_table_size(keys));
+    table = ngx_slab_calloc(shpool,
+                        ngx_egress_ratelimit_table_size(keys, rcf->processes));
     if (table == NULL) {
         return NULL;
     }
@@ -126,7 +141,9 @@ ngx_egress_ratelimit_create_table(ngx_slab_pool_t *shpool, ngx_uint_t keys,
         return NULL;
     }
 
-    if (ngx_egress_ratelimit_table_init(table, keys, seed) != NGX_OK) {
+    if (ngx_egress_ratelimit_table_init(table, keys, rcf->processes, seed)
+        != NGX_OK)
+    {
         return NULL;
     }
 
@@ -189,6 +206,39 @@ ngx_egress_ratelimit_add_row(ngx_egress_ratelimit_table_t *table,
     ngx_rbtree_insert(&table->names, &row->node);
 
     return row;
+}
+
+
+/* workers of older configurations, which don't count, use none of them */
+
+static ngx_int_t
+ngx_egress_ratelimit_add_gauges(ngx_egress_ratelimit_table_t *table,
+    ngx_slab_pool_t *shpool, ngx_egress_ratelimit_bucket_t *bucket)
+{
+    ngx_egress_ratelimit_row_t  *row;
+
+    row = bucket->row;
+
+    if (bucket->keyed && table->gauges == NULL) {
+        table->gauges = ngx_slab_calloc(shpool,
+                                     ngx_egress_ratelimit_gauges_size(table));
+        if (table->gauges == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (row->totals == NULL) {
+        row->gauges = ngx_slab_calloc(shpool, 2 * table->processes_n
+                                              * sizeof(uint32_t));
+        if (row->gauges == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memory_barrier();
+        row->totals = row->gauges + table->processes_n;
+    }
+
+    return NGX_OK;
 }
 
 

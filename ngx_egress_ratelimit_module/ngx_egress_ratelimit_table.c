@@ -120,13 +120,14 @@ ngx_egress_ratelimit_sizes(ngx_uint_t keys,
 
 
 size_t
-ngx_egress_ratelimit_table_size(ngx_uint_t keys)
+ngx_egress_ratelimit_table_size(ngx_uint_t keys, ngx_uint_t processes)
 {
     ngx_egress_ratelimit_sizes_t  sizes;
 
     ngx_egress_ratelimit_sizes(keys, &sizes);
 
     return ngx_align(sizeof(ngx_egress_ratelimit_table_t), 128)
+           + processes * sizeof(ngx_egress_ratelimit_process_t)
            + sizes.shards_n * (sizeof(ngx_egress_ratelimit_shard_t)
                   + sizes.per * (sizeof(ngx_egress_ratelimit_slot_t)
                                  + sizeof(ngx_egress_ratelimit_owner_t))
@@ -134,9 +135,17 @@ ngx_egress_ratelimit_table_size(ngx_uint_t keys)
 }
 
 
+size_t
+ngx_egress_ratelimit_gauges_size(ngx_egress_ratelimit_table_t *table)
+{
+    return table->shards_n * table->per * table->processes_n
+           * sizeof(uint32_t);
+}
+
+
 ngx_int_t
 ngx_egress_ratelimit_table_init(ngx_egress_ratelimit_table_t *table,
-    ngx_uint_t keys, uint64_t seed[2])
+    ngx_uint_t keys, ngx_uint_t processes, uint64_t seed[2])
 {
     u_char                       *p;
     ngx_uint_t                    i;
@@ -145,6 +154,7 @@ ngx_egress_ratelimit_table_init(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_sizes(keys, &sizes);
 
     table->keys = keys;
+    table->processes_n = processes;
     table->shards_n = sizes.shards_n;
     table->per = sizes.per;
     table->mask = sizes.heads - 1;
@@ -163,8 +173,17 @@ ngx_egress_ratelimit_table_init(ngx_egress_ratelimit_table_t *table,
     table->owners = (ngx_egress_ratelimit_owner_t *) p;
     p += sizes.shards_n * sizes.per * sizeof(ngx_egress_ratelimit_owner_t);
 
+    table->processes = (ngx_egress_ratelimit_process_t *) p;
+    p += processes * sizeof(ngx_egress_ratelimit_process_t);
+
     table->heads = (uint32_t *) p;
     table->oheads = table->heads + sizes.shards_n * sizes.heads;
+
+    for (i = 0; i < processes; i++) {
+        if (ngx_egress_ratelimit_mutex(&table->processes[i].mutex) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
 
     for (i = 0; i < sizes.shards_n; i++) {
 
@@ -743,7 +762,9 @@ ngx_egress_ratelimit_expire(ngx_egress_ratelimit_table_t *table,
         i = part->oldest;
         token = slots[i].token[slots[i].cur];
 
-        if (!ngx_egress_ratelimit_token_full(&token, &part->rate, now)) {
+        if (!ngx_egress_ratelimit_token_full(&token, &part->rate, now)
+            || ngx_egress_ratelimit_connected(table, &slots[i]))
+        {
             ngx_egress_ratelimit_lru_remove(slots, part, i);
             ngx_egress_ratelimit_lru_insert(slots, part, i);
             continue;

@@ -82,6 +82,8 @@ struct ngx_egress_ratelimit_row_s {
     ngx_uint_t                    home;    /* shard of the own slot */
     ngx_egress_ratelimit_slot_t   slot;    /* of what has no key */
     ngx_atomic_t                  logged;  /* ms */
+    uint32_t                     *gauges;  /* of the own slot, by process */
+    uint32_t                     *totals;  /* of all keys, by process */
     ngx_egress_ratelimit_part_t   parts[1];
 };
 
@@ -96,6 +98,12 @@ typedef struct {
 } ngx_egress_ratelimit_shard_t;
 
 
+typedef struct {
+    pthread_mutex_t               mutex;   /* held as long as it lives */
+    ngx_pid_t                     pid;     /* 0: free, or unknown */
+} ngx_egress_ratelimit_process_t;
+
+
 struct ngx_egress_ratelimit_table_s {
     ngx_uint_t                      layout;
     ngx_uint_t                      keys;
@@ -108,6 +116,10 @@ struct ngx_egress_ratelimit_table_s {
     ngx_rbtree_t                    names;     /* the master's */
     ngx_rbtree_node_t               sentinel;
 
+    ngx_uint_t                      processes_n;
+    ngx_egress_ratelimit_process_t *processes;
+    uint32_t                       *gauges;    /* by slot and process; NULL:
+                                                  no bucket counts */
     ngx_egress_ratelimit_shard_t   *shards;
     ngx_egress_ratelimit_slot_t    *slots;
     ngx_egress_ratelimit_owner_t   *owners;
@@ -134,6 +146,25 @@ void ngx_egress_ratelimit_unlock(ngx_egress_ratelimit_table_t *table,
 ngx_egress_ratelimit_slot_t *ngx_egress_ratelimit_get_slot(
     ngx_egress_ratelimit_table_t *table, ngx_uint_t shard,
     ngx_egress_ratelimit_charge_t *charge, uint64_t now);
+
+/* ngx_egress_ratelimit_process.c */
+
+/*
+ * Counts a connection of the slot's key, if there are fewer than max.  With
+ * the lock of the shard held.  NGX_DECLINED: there are as many; NGX_ERROR:
+ * it can't be counted.
+ */
+ngx_int_t ngx_egress_ratelimit_connect(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_slot_t *slot, ngx_uint_t max,
+    ngx_egress_ratelimit_connection_t *connection);
+
+/* how many a slot has; with some, it can't make room for another key */
+ngx_uint_t ngx_egress_ratelimit_connected(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_slot_t *slot);
+
+/* takes back what processes had that are gone */
+void ngx_egress_ratelimit_bury(ngx_egress_ratelimit_table_t *table);
+
 
 /* which shard a key belongs to */
 ngx_uint_t ngx_egress_ratelimit_shard(ngx_egress_ratelimit_table_t *table,

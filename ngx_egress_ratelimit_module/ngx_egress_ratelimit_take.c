@@ -126,6 +126,7 @@ static void
 ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_charge_t *charge, uint64_t now)
 {
+    ngx_int_t                       rc;
     ngx_uint_t                      shard;
     ngx_egress_ratelimit_slot_t    *slot;
     ngx_egress_ratelimit_token_t    token;
@@ -145,11 +146,29 @@ ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
         return;
     }
 
+    if (bucket->connections) {
+
+        rc = ngx_egress_ratelimit_connect(table, slot, bucket->connections,
+                                          &charge->connection);
+        if (rc == NGX_ERROR) {
+            ngx_egress_ratelimit_take_full(charge, now);
+            return;
+        }
+
+        if (rc == NGX_DECLINED) {
+            charge->result = NGX_EGRESS_RATELIMIT_LIMITED;
+            charge->wait = NGX_EGRESS_RATELIMIT_NEVER;
+            return;
+        }
+    }
+
     token = slot->token[slot->cur];
 
     if (!ngx_egress_ratelimit_token_take(&token, &bucket->rate, now,
                                          charge->cost))
     {
+        ngx_egress_ratelimit_disconnect(&charge->connection);
+
         charge->result = NGX_EGRESS_RATELIMIT_LIMITED;
         charge->left = ngx_egress_ratelimit_token_left(&token, &bucket->rate);
         charge->wait = ngx_egress_ratelimit_token_wait(&token, &bucket->rate,
@@ -213,6 +232,8 @@ ngx_egress_ratelimit_give_back(ngx_egress_ratelimit_charge_t *charge)
                                     charge->cost);
 
     ngx_egress_ratelimit_set_token(charge->slot, &token);
+
+    ngx_egress_ratelimit_disconnect(&charge->connection);
 }
 
 

@@ -31,6 +31,10 @@ ngx_egress_ratelimit_token_take(ngx_egress_ratelimit_token_t *token,
 
     ngx_egress_ratelimit_token_refill(token, rate, now);
 
+    if (rate->interval == 0) {
+        return 1;
+    }
+
     if (cost > rate->tokens) {
         return 0;
     }
@@ -63,7 +67,8 @@ ngx_egress_ratelimit_token_full(ngx_egress_ratelimit_token_t *token,
 {
     ngx_egress_ratelimit_token_refill(token, rate, now);
 
-    return token->level == rate->tokens * rate->interval;
+    return rate->interval == 0
+           || token->level == rate->tokens * rate->interval;
 }
 
 
@@ -71,7 +76,7 @@ uint64_t
 ngx_egress_ratelimit_token_left(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate)
 {
-    return token->level / rate->interval;
+    return rate->interval ? token->level / rate->interval : 0;
 }
 
 
@@ -80,6 +85,10 @@ ngx_egress_ratelimit_token_wait(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate, uint64_t cost)
 {
     uint64_t  parts;
+
+    if (rate->interval == 0) {
+        return 0;
+    }
 
     if (cost > rate->tokens) {
         return NGX_EGRESS_RATELIMIT_NEVER;
@@ -103,6 +112,10 @@ ngx_egress_ratelimit_token_refill(ngx_egress_ratelimit_token_t *token,
 {
     int64_t   elapsed;
     uint64_t  full, need;
+
+    if (rate->interval == 0) {
+        return;
+    }
 
     /* another interval, another unit: a reload changed the configuration */
 
@@ -144,6 +157,12 @@ ngx_egress_ratelimit_token_convert(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate)
 {
     uint64_t  whole, part;
+
+    if (token->interval == 0) {
+        token->level = rate->tokens * rate->interval;
+        token->interval = rate->interval;
+        return;
+    }
 
     whole = token->level / token->interval;
     part = token->level % token->interval;

@@ -74,6 +74,14 @@ my @egress = (
 		'invalid value "maybe" in "on_full": it has to be "deny" or "allow"' ],
 	[ 'bucket b { tokens 1; interval 1s; on_full deny; on_full deny; }',
 		'"on_full" directive is duplicate' ],
+	[ 'bucket b { max_connections 1; tokens 1; }',
+		'bucket "b" must have "interval"' ],
+	[ 'bucket b { max_connections 1; fill 1; }',
+		'bucket "b" must have "tokens"' ],
+	[ 'bucket b { max_connections 0; }',
+		'invalid value "0" in "max_connections"' ],
+	[ 'bucket b { max_connections 1; max_connections 1; }',
+		'"max_connections" directive is duplicate' ],
 	[ 'bucket b { tokens 1; interval 1s; share 0; }',
 		'invalid value "0" in "share"' ],
 	[ 'bucket b { tokens 1; interval 1s; share 101%; }',
@@ -172,6 +180,7 @@ my @server = (
 # what is right
 
 my @good = (
+	'bucket b { max_connections 1; }',
 	'bucket b { tokens 1; interval 1s; }',
 	'bucket b { tokens 4294967295; fill 4294967295; interval 49d; status 503; on_full allow; header a b; header a ""; header x-c "d e"; header_always a b; request_header c d; body ""; retry_after on; x_ratelimit_headers off; share 1/10000; }',
 );

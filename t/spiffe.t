@@ -47,7 +47,7 @@ plan(tests => 9);
 unit('spiffe', "$authz/ngx_egress_spiffe.c $authz/ngx_egress_match.c", 82);
 unit('token', "$ratelimit/ngx_egress_ratelimit_token.c", 43);
 unit('table', join(' ', map { "$ratelimit/ngx_egress_ratelimit_$_.c" }
-	qw/ table take token /), 19);
+	qw/ process table take token /), 24);
 
 ###############################################################################
 

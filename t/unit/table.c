@@ -17,6 +17,7 @@
 
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <sched.h>
 
 
 #define PROCESSES  4
@@ -26,10 +27,13 @@ typedef struct {
     ngx_atomic_t  asked;
     ngx_atomic_t  got;
     ngx_atomic_t  errors;
+    ngx_atomic_t  active[8];
 } shared_t;
 
 
 ngx_int_t          ngx_ncpu = 2;
+ngx_pid_t          ngx_pid;
+ngx_uint_t         ngx_process = NGX_PROCESS_WORKER;
 
 static ngx_uint_t  tests;
 static ngx_uint_t  failed;
@@ -54,6 +58,10 @@ static void test_share(void);
 static void test_bound(void);
 static void test_exact(void);
 static void test_killed(void);
+static void test_connections(void);
+static void test_connections_killed(void);
+static void connect_worker(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_bucket_t *bucket, ngx_uint_t rounds);
 static void worker(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_bucket_t *buckets, ngx_uint_t rounds);
 static pid_t start(ngx_egress_ratelimit_table_t *table,
@@ -70,6 +78,8 @@ main(void)
     test_bound();
     test_exact();
     test_killed();
+    test_connections();
+    test_connections_killed();
 
     printf("1..%lu\n", (unsigned long) tests);
 
@@ -108,9 +118,9 @@ make(ngx_uint_t keys, ngx_egress_ratelimit_bucket_t *bucket, ngx_uint_t n)
 
     static ngx_str_t  name = ngx_string("bucket");
 
-    table = map(ngx_egress_ratelimit_table_size(keys));
+    table = map(ngx_egress_ratelimit_table_size(keys, 16));
 
-    if (ngx_egress_ratelimit_table_init(table, keys, seed) != NGX_OK) {
+    if (ngx_egress_ratelimit_table_init(table, keys, 16, seed) != NGX_OK) {
         exit(2);
     }
 
@@ -373,6 +383,12 @@ start(ngx_egress_ratelimit_table_t *table,
     pid = fork();
 
     if (pid == 0) {
+        ngx_pid = getpid();
+
+        if (buckets[0].connections) {
+            connect_worker(table, buckets, rounds);
+        }
+
         worker(table, buckets, rounds);
     }
 
@@ -455,4 +471,131 @@ test_killed(void)
     ok(repairs > 0, "some had a lock");
     ok(n >= shared->got && n - shared->got <= k + PROCESSES
        && shared->errors == 0, "no token too many, none lost");
+}
+
+
+/* never more at once than a key may have, its own slot included */
+
+static void
+test_connections(void)
+{
+    ngx_uint_t                     i, n;
+    ngx_egress_ratelimit_table_t  *table;
+    ngx_egress_ratelimit_bucket_t   b = { .connections = 2, .max = 100,
+                                          .share = 1000000 };
+
+    table = make(100, &b, 1);
+    ngx_memzero(shared, sizeof(shared_t));
+
+    table->gauges = map(ngx_egress_ratelimit_gauges_size(table));
+    b.row->gauges = map(2 * 16 * sizeof(uint32_t));
+    b.row->totals = b.row->gauges + 16;
+
+    for (i = 0; i < PROCESSES; i++) {
+        start(table, &b, 20000);
+    }
+
+    while (wait(NULL) > 0) { /* void */ }
+
+    for (i = 0, n = 0; i < 8; i++) {
+        n += shared->active[i];
+    }
+
+    printf("# asked %lu, got %lu\n", (unsigned long) shared->asked,
+           (unsigned long) shared->got);
+
+    ok(shared->errors == 0 && shared->got > 0 && shared->got < shared->asked,
+       "connections at once");
+    ok(ngx_egress_ratelimit_connections(table, b.row) == 0 && n == 0,
+       "none left");
+}
+
+
+/* T-RTL-04: what killed processes had is taken back */
+
+static void
+test_connections_killed(void)
+{
+    pid_t                          pid[PROCESSES];
+    ngx_uint_t                     i, k, n;
+    ngx_egress_ratelimit_table_t  *table;
+    ngx_egress_ratelimit_bucket_t   b = { .connections = 1000, .max = 100,
+                                          .share = 1000000 };
+
+    table = make(100, &b, 1);
+
+    table->gauges = map(ngx_egress_ratelimit_gauges_size(table));
+    b.row->gauges = map(2 * 16 * sizeof(uint32_t));
+    b.row->totals = b.row->gauges + 16;
+
+    for (i = 0; i < PROCESSES; i++) {
+        pid[i] = start(table, &b, (ngx_uint_t) -1);
+    }
+
+    for (k = 0, n = 0; k < 200; k++) {
+        usleep(random() % 3000);
+
+        i = random() % PROCESSES;
+        kill(pid[i], SIGKILL);
+        waitpid(pid[i], NULL, 0);
+        n += ngx_egress_ratelimit_connections(table, b.row);
+        pid[i] = start(table, &b, (ngx_uint_t) -1);
+    }
+
+    ok(n > 0, "some had connections");
+
+    for (i = 0; i < PROCESSES; i++) {
+        kill(pid[i], SIGKILL);
+        waitpid(pid[i], NULL, 0);
+    }
+
+    ok(ngx_egress_ratelimit_connections(table, b.row) == 0,
+       "none left after 204 kills");
+
+    for (i = 0, n = 0; i < table->per * table->processes_n; i++) {
+        n += table->gauges[i];
+    }
+
+    ok(n == 0 && whole(table), "nor of any key, and whole");
+}
+
+
+static void
+connect_worker(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_bucket_t *bucket, ngx_uint_t rounds)
+{
+    ngx_int_t                      rc;
+    ngx_uint_t                     key;
+    ngx_egress_ratelimit_charge_t  charge, *refused;
+
+    srandom(getpid());
+
+    while (rounds--) {
+        key = random() % 8;
+
+        fill(table, &charge, bucket, key, 1);
+        rc = ngx_egress_ratelimit_take(table, &charge, 1, 0, &refused);
+
+        (void) ngx_atomic_fetch_add(&shared->asked, 1);
+
+        if (rc != NGX_OK || refused) {
+            continue;
+        }
+
+        (void) ngx_atomic_fetch_add(&shared->got, 1);
+
+        if (ngx_atomic_fetch_add(&shared->active[key], 1)
+            >= (ngx_atomic_uint_t) bucket->connections)
+        {
+            (void) ngx_atomic_fetch_add(&shared->errors, 1);
+        }
+
+        (void) sched_yield();
+
+        (void) ngx_atomic_fetch_add(&shared->active[key], -1);
+
+        ngx_egress_ratelimit_disconnect(&charge.connection);
+    }
+
+    _exit(0);
 }
