@@ -17,6 +17,14 @@
 
 #define NGX_EGRESS_RATELIMIT_NEVER  ((uint64_t) -1)
 
+/* an interval that is none: a quota by the calendar */
+#define NGX_EGRESS_RATELIMIT_PERIOD  0xffffffff
+
+#define NGX_EGRESS_RATELIMIT_MINUTE  0
+#define NGX_EGRESS_RATELIMIT_HOUR    1
+#define NGX_EGRESS_RATELIMIT_DAYS    2
+#define NGX_EGRESS_RATELIMIT_MONTH   3
+
 
 typedef struct {
     uint64_t                  tokens;      /* of a full bucket, 32 bits */
@@ -38,6 +46,35 @@ typedef struct {
 } ngx_egress_ratelimit_token_t;
 
 
+typedef struct {
+    int64_t                   since;       /* seconds of UTC */
+    int64_t                   offset;      /* seconds east of it */
+} ngx_egress_ratelimit_offset_t;
+
+
+typedef struct {
+    ngx_uint_t                      kind;
+    ngx_str_t                       zone;
+    ngx_egress_ratelimit_offset_t  *offsets;
+    ngx_uint_t                      n;     /* 0: UTC */
+} ngx_egress_ratelimit_period_t;
+
+
+/* where in a period it is now; seconds of UTC */
+
+typedef struct {
+    uint64_t                  now;
+    uint64_t                  end;
+    uint64_t                  length;      /* of a period, at most */
+} ngx_egress_ratelimit_span_t;
+
+
+typedef struct {
+    uint64_t                  ms;          /* that nobody sets */
+    uint64_t                  sec;         /* of UTC */
+} ngx_egress_ratelimit_clock_t;
+
+
 typedef struct ngx_egress_ratelimit_table_s  ngx_egress_ratelimit_table_t;
 typedef struct ngx_egress_ratelimit_row_s    ngx_egress_ratelimit_row_t;
 typedef struct ngx_egress_ratelimit_slot_s   ngx_egress_ratelimit_slot_t;
@@ -46,6 +83,7 @@ typedef struct ngx_egress_ratelimit_slot_s   ngx_egress_ratelimit_slot_t;
 typedef struct {
     ngx_str_node_t               sn;       /* key: the name */
     ngx_egress_ratelimit_rate_t  rate;
+    ngx_egress_ratelimit_period_t  *period;      /* or NULL */
 
     /* what a client in http gets to see; ngx_keyval_t *[] or NULL */
 
@@ -58,11 +96,15 @@ typedef struct {
     ngx_uint_t                   x_ratelimit;
     ngx_flag_t                   retry_after;
 
+    ngx_str_t                    state;    /* file; or empty */
+    ngx_str_node_t               file;     /* so; while that is checked */
     ngx_uint_t                   connections;  /* at once, of a key; or 0 */
     ngx_flag_t                   on_full;  /* 1: what has no room may pass */
     ngx_uint_t                   share;    /* millionths of max that the keys
                                               of one principal may take */
 
+    u_char                      *conf_file;
+    ngx_uint_t                   line;
     ngx_uint_t                   keyed;    /* a directive gives it keys */
     ngx_uint_t                   max;      /* keys that it may have */
     ngx_egress_ratelimit_row_t  *row;      /* in the shared zone */
@@ -221,6 +263,24 @@ ngx_int_t ngx_egress_ratelimit_init_area(ngx_slab_pool_t *shpool, void **area,
 ngx_egress_ratelimit_table_t *ngx_egress_ratelimit_get_table(void);
 
 
+/* ngx_egress_ratelimit_state.c */
+
+/*
+ * Writes the state file of a bucket that has one, if anything was taken since
+ * it was written; last: what is written has to be on the disk.  Errors are
+ * logged.
+ */
+ngx_int_t ngx_egress_ratelimit_save_state(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_bucket_t *bucket, ngx_uint_t last, ngx_log_t *log);
+
+/*
+ * Loads it into a row that is new; what can't be used is logged, and the
+ * bucket starts full.
+ */
+void ngx_egress_ratelimit_load_state(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_bucket_t *bucket, ngx_log_t *log);
+
+
 /* ngx_egress_ratelimit_table.c: needs memory and a clock, no slab pool */
 
 /*
@@ -241,7 +301,7 @@ ngx_int_t ngx_egress_ratelimit_table_init(ngx_egress_ratelimit_table_t *table,
     ngx_uint_t keys, ngx_uint_t processes, uint64_t seed[2]);
 void ngx_egress_ratelimit_row_init(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_row_t *row, ngx_str_t *name,
-    ngx_egress_ratelimit_rate_t *rate, uint64_t now);
+    ngx_egress_ratelimit_rate_t *rate, uint64_t ms);
 
 ngx_str_t *ngx_egress_ratelimit_row_name(ngx_egress_ratelimit_row_t *row);
 ngx_egress_ratelimit_row_t *ngx_egress_ratelimit_table_rows(
@@ -257,11 +317,11 @@ uint64_t ngx_egress_ratelimit_hash(ngx_egress_ratelimit_table_t *table,
  * Takes what each charge costs of its bucket, or nothing of any if one that
  * is enforced refuses: *refused is that one, else NULL.  Holds the locks of
  * the shards of all charges, some hundred nanoseconds; the work does not
- * depend on how many keys there are.  now is in milliseconds.  NGX_ERROR: a
- * lock is broken.
+ * depend on how many keys there are.  NGX_ERROR: a lock is broken.
  */
 ngx_int_t ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
-    ngx_egress_ratelimit_charge_t *charges, ngx_uint_t n, uint64_t now,
+    ngx_egress_ratelimit_charge_t *charges, ngx_uint_t n,
+    ngx_egress_ratelimit_clock_t *clock,
     ngx_egress_ratelimit_charge_t **refused);
 
 /* sums up a row's shards, without their locks */
@@ -270,7 +330,8 @@ void ngx_egress_ratelimit_count(ngx_egress_ratelimit_table_t *table,
 
 /* tokens left in the bucket of what has no key; takes a shard's lock */
 uint64_t ngx_egress_ratelimit_remaining(ngx_egress_ratelimit_table_t *table,
-    ngx_egress_ratelimit_bucket_t *bucket, uint64_t now);
+    ngx_egress_ratelimit_bucket_t *bucket,
+    ngx_egress_ratelimit_clock_t *clock);
 
 /* called once for each connection counted, in the process that counted it */
 void ngx_egress_ratelimit_disconnect(
@@ -280,8 +341,8 @@ void ngx_egress_ratelimit_disconnect(
 ngx_uint_t ngx_egress_ratelimit_connections(
     ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_row_t *row);
 
-/* a clock that no one sets, the same for all processes; ms */
-uint64_t ngx_egress_ratelimit_now(void);
+/* the same for all processes */
+void ngx_egress_ratelimit_clock(ngx_egress_ratelimit_clock_t *clock);
 
 
 /*
@@ -308,6 +369,34 @@ uint64_t ngx_egress_ratelimit_token_left(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate);
 uint64_t ngx_egress_ratelimit_token_wait(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate, uint64_t cost);
+
+
+/*
+ * ngx_egress_ratelimit_period.c: pure functions of a quota, which has so many
+ * tokens in a period of the calendar.
+ */
+
+void ngx_egress_ratelimit_quota_init(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_span_t *span);
+ngx_uint_t ngx_egress_ratelimit_quota_take(ngx_egress_ratelimit_token_t *token,
+    uint64_t tokens, ngx_egress_ratelimit_span_t *span, uint64_t cost);
+void ngx_egress_ratelimit_quota_give(ngx_egress_ratelimit_token_t *token,
+    uint64_t cost);
+uint64_t ngx_egress_ratelimit_quota_left(ngx_egress_ratelimit_token_t *token,
+    uint64_t tokens, ngx_egress_ratelimit_span_t *span);
+uint64_t ngx_egress_ratelimit_quota_wait(ngx_egress_ratelimit_token_t *token,
+    uint64_t tokens, ngx_egress_ratelimit_span_t *span, uint64_t cost);
+
+void ngx_egress_ratelimit_period_span(ngx_egress_ratelimit_period_t *period,
+    uint64_t now, ngx_egress_ratelimit_span_t *span);
+
+/*
+ * The offsets of a time zone from two days before now on, for 20 years, at
+ * most max of them; 0: there is no such zone.  Sets TZ for a moment: only for
+ * the master while it reads the configuration.
+ */
+ngx_uint_t ngx_egress_ratelimit_zone_offsets(const char *name,
+    ngx_egress_ratelimit_offset_t *offsets, ngx_uint_t max, time_t now);
 
 
 extern ngx_module_t  ngx_egress_ratelimit_module;

@@ -293,6 +293,7 @@ ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
 {
     ngx_uint_t                      i, n;
     ngx_array_t                    *charges;
+    ngx_egress_ratelimit_clock_t    clock;
     ngx_egress_ratelimit_charge_t  *charge, *refused;
 
     charges = flow->charges;
@@ -300,8 +301,9 @@ ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
     charge += before;
     n = charges->nelts - before;
 
-    if (ngx_egress_ratelimit_take(table, charge, n,
-                                  ngx_egress_ratelimit_now(), &refused)
+    ngx_egress_ratelimit_clock(&clock);
+
+    if (ngx_egress_ratelimit_take(table, charge, n, &clock, &refused)
         != NGX_OK)
     {
         charges->nelts = before;

@@ -6,15 +6,31 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
 #include <ngx_egress_ratelimit.h>
 
 
-#define NGX_EGRESS_RATELIMIT_MAX    4294967295ULL
+#define NGX_EGRESS_RATELIMIT_MAX      4294967295ULL
+
+/* ms between writing of states, and after one that failed */
+#define NGX_EGRESS_RATELIMIT_SAVE         1000
+#define NGX_EGRESS_RATELIMIT_SAVE_FAILED  60000
+
+/* changes of a time zone's clocks in 20 years */
+#define NGX_EGRESS_RATELIMIT_OFFSETS  128
 
 
 static void *ngx_egress_ratelimit_create_conf(ngx_conf_t *cf);
 static ngx_int_t ngx_egress_ratelimit_init_conf(ngx_cycle_t *cycle,
     void *conf);
+
+static ngx_int_t ngx_egress_ratelimit_check_states(ngx_cycle_t *cycle,
+    ngx_egress_ratelimit_conf_t *rcf);
+static ngx_int_t ngx_egress_ratelimit_init_process(ngx_cycle_t *cycle);
+static void ngx_egress_ratelimit_exit_master(ngx_cycle_t *cycle);
+static ngx_uint_t ngx_egress_ratelimit_save(ngx_cycle_t *cycle,
+    ngx_uint_t last);
+static void ngx_egress_ratelimit_timer(ngx_event_t *ev);
 
 static char *ngx_egress_ratelimit_bucket(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -28,6 +44,14 @@ static char *ngx_egress_ratelimit_number(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_ratelimit_interval(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_egress_ratelimit_period(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_ratelimit_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_egress_ratelimit_state(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_egress_ratelimit_period_t *ngx_egress_ratelimit_get_period(
+    ngx_conf_t *cf, ngx_egress_ratelimit_bucket_t *bucket);
 static char *ngx_egress_ratelimit_connections_limit(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_egress_ratelimit_status(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -77,6 +101,27 @@ static ngx_command_t  ngx_egress_ratelimit_commands[] = {
     { ngx_string("interval"),
       NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
       ngx_egress_ratelimit_interval,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("period"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_period,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("zone"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_zone,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("state"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_state,
       0,
       0,
       NULL },
@@ -169,11 +214,11 @@ ngx_module_t  ngx_egress_ratelimit_module = {
     NGX_EGRESS_MODULE,                     /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_egress_ratelimit_init_process,     /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
+    ngx_egress_ratelimit_exit_master,      /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
@@ -217,6 +262,161 @@ ngx_egress_ratelimit_init_conf(ngx_cycle_t *cycle, void *conf)
     /* workers of a few reloads, some of which have tunnels for a long time */
 
     rcf->processes = ngx_max(4 * ccf->worker_processes, 64);
+
+    return ngx_egress_ratelimit_check_states(cycle, rcf);
+}
+
+
+/* the first worker writes the states, each second, and the master at last */
+
+static ngx_int_t
+ngx_egress_ratelimit_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                       i, n;
+    ngx_event_t                     *ev;
+    ngx_egress_ratelimit_conf_t     *rcf;
+    ngx_egress_ratelimit_bucket_t  **bucket;
+
+    static ngx_connection_t  dumb;
+
+    rcf = ngx_egress_get_conf(cycle, &ngx_egress_ratelimit_module);
+
+    if (rcf == NULL
+        || (ngx_process != NGX_PROCESS_SINGLE
+            && (ngx_process != NGX_PROCESS_WORKER || ngx_worker != 0)))
+    {
+        return NGX_OK;
+    }
+
+    bucket = rcf->buckets.elts;
+    n = 0;
+
+    for (i = 0; i < rcf->buckets.nelts; i++) {
+        n += (bucket[i]->state.len != 0);
+    }
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    ev = ngx_pcalloc(cycle->pool, sizeof(ngx_event_t));
+    if (ev == NULL) {
+        return NGX_ERROR;
+    }
+
+    dumb.fd = (ngx_socket_t) -1;
+
+    ev->handler = ngx_egress_ratelimit_timer;
+    ev->data = &dumb;
+    ev->log = cycle->log;
+    ev->cancelable = 1;
+
+    ngx_add_timer(ev, NGX_EGRESS_RATELIMIT_SAVE);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_egress_ratelimit_timer(ngx_event_t *ev)
+{
+    ngx_uint_t  failed;
+
+    failed = ngx_egress_ratelimit_save((ngx_cycle_t *) ngx_cycle, 0);
+
+    if (!ngx_exiting) {
+        ngx_add_timer(ev, failed ? NGX_EGRESS_RATELIMIT_SAVE_FAILED
+                                 : NGX_EGRESS_RATELIMIT_SAVE);
+    }
+}
+
+
+/* all workers are gone */
+
+static void
+ngx_egress_ratelimit_exit_master(ngx_cycle_t *cycle)
+{
+    (void) ngx_egress_ratelimit_save(cycle, 1);
+}
+
+
+/* how many could not be saved */
+
+static ngx_uint_t
+ngx_egress_ratelimit_save(ngx_cycle_t *cycle, ngx_uint_t last)
+{
+    ngx_uint_t                       i, n;
+    ngx_egress_ratelimit_conf_t     *rcf;
+    ngx_egress_ratelimit_table_t    *table;
+    ngx_egress_ratelimit_bucket_t  **bucket;
+
+    rcf = ngx_egress_get_conf(cycle, &ngx_egress_ratelimit_module);
+    table = ngx_egress_ratelimit_get_table();
+
+    if (rcf == NULL || table == NULL) {
+        return 0;
+    }
+
+    bucket = rcf->buckets.elts;
+    n = 0;
+
+    for (i = 0; i < rcf->buckets.nelts; i++) {
+
+        if (bucket[i]->state.len
+            && ngx_egress_ratelimit_save_state(table, bucket[i], last,
+                                               cycle->log)
+               != NGX_OK)
+        {
+            n++;
+        }
+    }
+
+    return n;
+}
+
+
+/* two buckets that write the same file would load each other's state */
+
+static ngx_int_t
+ngx_egress_ratelimit_check_states(ngx_cycle_t *cycle,
+    ngx_egress_ratelimit_conf_t *rcf)
+{
+    ngx_uint_t                       i;
+    ngx_rbtree_t                     tree;
+    ngx_str_node_t                  *node, *other;
+    ngx_rbtree_node_t                sentinel;
+    ngx_egress_ratelimit_bucket_t  **bucket;
+
+    ngx_rbtree_init(&tree, &sentinel, ngx_str_rbtree_insert_value);
+
+    bucket = rcf->buckets.elts;
+
+    for (i = 0; i < rcf->buckets.nelts; i++) {
+
+        if (bucket[i]->state.len == 0) {
+            continue;
+        }
+
+        node = &bucket[i]->file;
+        node->str = bucket[i]->state;
+        node->node.key = ngx_crc32_short(node->str.data, node->str.len);
+
+        other = ngx_str_rbtree_lookup(&tree, &node->str, node->node.key);
+
+        if (other) {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                          "\"state\" of bucket \"%V\" is that of bucket "
+                          "\"%V\" in %s:%ui", &bucket[i]->sn.str,
+                          &((ngx_egress_ratelimit_bucket_t *)
+                                ((u_char *) other
+                                 - offsetof(ngx_egress_ratelimit_bucket_t,
+                                            file)))->sn.str,
+                          bucket[i]->conf_file, bucket[i]->line);
+            return NGX_ERROR;
+        }
+
+        ngx_rbtree_insert(&tree, &node->node);
+    }
 
     return NGX_OK;
 }
@@ -300,6 +500,8 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
      * set by ngx_pcalloc():
      *
      *     bucket->rate = { 0, 0, 0 }
+     *     bucket->period = NULL
+     *     bucket->state = { 0, NULL }
      *     bucket->connections = 0
      *     bucket->status = 0
      *     bucket->body = { 0, NULL }
@@ -309,6 +511,8 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
      *     bucket->row = NULL
      */
 
+    bucket->conf_file = cf->conf_file->file.name.data;
+    bucket->line = cf->conf_file->line;
     bucket->on_full = NGX_CONF_UNSET;
     bucket->share = NGX_CONF_UNSET_UINT;
     bucket->x_ratelimit = NGX_CONF_UNSET_UINT;
@@ -359,6 +563,33 @@ static char *
 ngx_egress_ratelimit_complete(ngx_conf_t *cf,
     ngx_egress_ratelimit_bucket_t *bucket)
 {
+    if (bucket->period) {
+
+        if (bucket->period->kind == NGX_CONF_UNSET_UINT) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"zone\" of bucket \"%V\" is of no use "
+                               "without \"period\"", &bucket->sn.str);
+            return NGX_CONF_ERROR;
+        }
+
+        if (bucket->rate.interval || bucket->rate.fill) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"period\" of bucket \"%V\" is incompatible "
+                               "with \"interval\" and \"fill\"",
+                               &bucket->sn.str);
+            return NGX_CONF_ERROR;
+        }
+
+        bucket->rate.interval = NGX_EGRESS_RATELIMIT_PERIOD;
+    }
+
+    if (bucket->state.len && bucket->period == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"state\" of bucket \"%V\" is of no use "
+                           "without \"period\"", &bucket->sn.str);
+        return NGX_CONF_ERROR;
+    }
+
     if ((bucket->rate.tokens == 0 || bucket->rate.interval == 0)
         && (bucket->connections == 0 || bucket->rate.tokens
             || bucket->rate.interval || bucket->rate.fill))
@@ -436,7 +667,7 @@ ngx_egress_ratelimit_interval(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ms = ngx_parse_time(&value[1], 0);
 
-    if (ms < 1 || (uint64_t) ms > NGX_EGRESS_RATELIMIT_MAX) {
+    if (ms < 1 || (uint64_t) ms >= NGX_EGRESS_RATELIMIT_PERIOD) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" in \"%V\"",
                            &value[1], &cmd->name);
@@ -446,6 +677,135 @@ ngx_egress_ratelimit_interval(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     bucket->rate.interval = ms;
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_ratelimit_period(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
+
+    ngx_str_t                      *value;
+    ngx_uint_t                      i;
+    ngx_egress_ratelimit_period_t  *period;
+
+    static const char  *kinds[] = { "minute", "hour", "day", "month", NULL };
+
+    period = ngx_egress_ratelimit_get_period(cf, bucket);
+    if (period == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (period->kind != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 0; kinds[i]; i++) {
+        if (ngx_strcmp(value[1].data, kinds[i]) == 0) {
+            period->kind = i;
+            return NGX_CONF_OK;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\" in \"%V\": it has to be "
+                       "\"minute\", \"hour\", \"day\" or \"month\"",
+                       &value[1], &cmd->name);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_egress_ratelimit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
+
+    ngx_str_t                      *value;
+    ngx_egress_ratelimit_period_t  *period;
+
+    period = ngx_egress_ratelimit_get_period(cf, bucket);
+    if (period == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (period->zone.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    period->zone = value[1];
+
+    if (ngx_strcmp(value[1].data, "UTC") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    period->offsets = ngx_palloc(cf->pool, NGX_EGRESS_RATELIMIT_OFFSETS
+                                     * sizeof(ngx_egress_ratelimit_offset_t));
+    if (period->offsets == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    period->n = ngx_egress_ratelimit_zone_offsets((char *) value[1].data,
+                                                  period->offsets,
+                                                  NGX_EGRESS_RATELIMIT_OFFSETS,
+                                                  ngx_time());
+    if (period->n == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown time zone \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_ratelimit_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_ratelimit_bucket_t *bucket = conf;
+
+    ngx_str_t  *value;
+
+    if (bucket->state.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        return "invalid value";
+    }
+
+    bucket->state = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &bucket->state, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_egress_ratelimit_period_t *
+ngx_egress_ratelimit_get_period(ngx_conf_t *cf,
+    ngx_egress_ratelimit_bucket_t *bucket)
+{
+    if (bucket->period == NULL) {
+        bucket->period = ngx_pcalloc(cf->pool,
+                                     sizeof(ngx_egress_ratelimit_period_t));
+        if (bucket->period == NULL) {
+            return NULL;
+        }
+
+        /* set by ngx_pcalloc(): zone = { 0, NULL }, offsets = NULL, n = 0 */
+
+        bucket->period->kind = NGX_CONF_UNSET_UINT;
+    }
+
+    return bucket->period;
 }
 
 

@@ -271,19 +271,21 @@ static void
 ngx_egress_ratelimit_sample(ngx_egress_ratelimit_bucket_t *bucket,
     ngx_egress_ratelimit_sample_t *sample)
 {
+    ngx_egress_ratelimit_clock_t   clock;
     ngx_egress_ratelimit_table_t  *table;
 
     table = ngx_egress_ratelimit_get_table();
 
     sample->limit = bucket->rate.tokens;
     sample->fill = bucket->rate.fill;
-    sample->interval = bucket->rate.interval;
+    sample->interval = bucket->period ? 0 : bucket->rate.interval;
     sample->max_keys = bucket->max;
     sample->max_connections = bucket->connections;
     sample->connections = ngx_egress_ratelimit_connections(table,
                                                            bucket->row);
-    sample->remaining = ngx_egress_ratelimit_remaining(table, bucket,
-                                                ngx_egress_ratelimit_now());
+
+    ngx_egress_ratelimit_clock(&clock);
+    sample->remaining = ngx_egress_ratelimit_remaining(table, bucket, &clock);
 
     ngx_egress_ratelimit_count(table, bucket->row, &sample->counts);
 }

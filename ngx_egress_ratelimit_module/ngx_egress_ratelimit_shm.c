@@ -28,7 +28,7 @@ static void ngx_egress_ratelimit_share_out(ngx_egress_ratelimit_conf_t *rcf,
     ngx_uint_t keys, ngx_uint_t keyed);
 static ngx_egress_ratelimit_row_t *ngx_egress_ratelimit_add_row(
     ngx_egress_ratelimit_table_t *table, ngx_slab_pool_t *shpool,
-    ngx_egress_ratelimit_bucket_t *bucket);
+    ngx_egress_ratelimit_bucket_t *bucket, ngx_uint_t *made);
 static ngx_egress_ratelimit_row_t *ngx_egress_ratelimit_find_row(
     ngx_egress_ratelimit_table_t *table, ngx_str_t *name, ngx_uint_t hash);
 static void ngx_egress_ratelimit_insert_row(ngx_rbtree_node_t *temp,
@@ -50,7 +50,7 @@ ngx_egress_ratelimit_init_area(ngx_slab_pool_t *shpool, void **area,
 {
     ngx_egress_ratelimit_conf_t *rcf = data;
 
-    ngx_uint_t                       i, keyed, keys;
+    ngx_uint_t                       i, keyed, keys, made;
     ngx_egress_ratelimit_table_t    *table;
     ngx_egress_ratelimit_bucket_t  **bucket;
 
@@ -94,7 +94,7 @@ ngx_egress_ratelimit_init_area(ngx_slab_pool_t *shpool, void **area,
     for (i = 0; i < rcf->buckets.nelts; i++) {
 
         bucket[i]->row = ngx_egress_ratelimit_add_row(table, shpool,
-                                                      bucket[i]);
+                                                      bucket[i], &made);
         if (bucket[i]->row == NULL) {
             return NGX_ERROR;
         }
@@ -104,6 +104,10 @@ ngx_egress_ratelimit_init_area(ngx_slab_pool_t *shpool, void **area,
                != NGX_OK)
         {
             return NGX_ERROR;
+        }
+
+        if (made && bucket[i]->state.len) {
+            ngx_egress_ratelimit_load_state(table, bucket[i], log);
         }
     }
 
@@ -175,14 +179,18 @@ ngx_egress_ratelimit_share_out(ngx_egress_ratelimit_conf_t *rcf,
 
 static ngx_egress_ratelimit_row_t *
 ngx_egress_ratelimit_add_row(ngx_egress_ratelimit_table_t *table,
-    ngx_slab_pool_t *shpool, ngx_egress_ratelimit_bucket_t *bucket)
+    ngx_slab_pool_t *shpool, ngx_egress_ratelimit_bucket_t *bucket,
+    ngx_uint_t *made)
 {
-    ngx_str_t                   *name;
-    ngx_uint_t                   hash;
-    ngx_egress_ratelimit_row_t  *row;
+    ngx_str_t                    *name;
+    ngx_uint_t                    hash;
+    ngx_egress_ratelimit_row_t   *row;
+    ngx_egress_ratelimit_clock_t  clock;
 
     name = &bucket->sn.str;
     hash = bucket->sn.node.key;
+
+    *made = 0;
 
     row = ngx_egress_ratelimit_find_row(table, name, hash);
     if (row) {
@@ -195,8 +203,9 @@ ngx_egress_ratelimit_add_row(ngx_egress_ratelimit_table_t *table,
         return NULL;
     }
 
+    ngx_egress_ratelimit_clock(&clock);
     ngx_egress_ratelimit_row_init(table, row, name, &bucket->rate,
-                                  ngx_egress_ratelimit_now());
+                                  clock.ms);
 
     /* the module may have been loaded at another address since */
 
@@ -204,6 +213,8 @@ ngx_egress_ratelimit_add_row(ngx_egress_ratelimit_table_t *table,
 
     row->node.key = hash;
     ngx_rbtree_insert(&table->names, &row->node);
+
+    *made = 1;
 
     return row;
 }

@@ -40,13 +40,13 @@ static ngx_egress_ratelimit_slot_t *ngx_egress_ratelimit_find(
     ngx_egress_ratelimit_row_t *row, ngx_egress_ratelimit_key_t *key);
 static ngx_egress_ratelimit_slot_t *ngx_egress_ratelimit_create(
     ngx_egress_ratelimit_table_t *table, ngx_uint_t shard,
-    ngx_egress_ratelimit_charge_t *charge, uint64_t now);
+    ngx_egress_ratelimit_charge_t *charge, ngx_egress_ratelimit_clock_t *clock);
 static ngx_uint_t ngx_egress_ratelimit_room(
     ngx_egress_ratelimit_table_t *table, ngx_uint_t shard,
-    ngx_egress_ratelimit_charge_t *charge, uint64_t now);
+    ngx_egress_ratelimit_charge_t *charge, ngx_egress_ratelimit_clock_t *clock);
 static ngx_uint_t ngx_egress_ratelimit_room_elsewhere(
     ngx_egress_ratelimit_table_t *table, ngx_uint_t shard,
-    ngx_egress_ratelimit_row_t *row, uint64_t now);
+    ngx_egress_ratelimit_row_t *row, ngx_egress_ratelimit_clock_t *clock);
 static ngx_uint_t ngx_egress_ratelimit_keys(
     ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_row_t *row);
 static ngx_uint_t ngx_egress_ratelimit_owner_full(
@@ -54,9 +54,14 @@ static ngx_uint_t ngx_egress_ratelimit_owner_full(
     ngx_egress_ratelimit_charge_t *charge);
 static ngx_uint_t ngx_egress_ratelimit_expire(
     ngx_egress_ratelimit_table_t *table, ngx_uint_t shard,
-    ngx_egress_ratelimit_row_t *row, uint64_t now, ngx_uint_t tries);
+    ngx_egress_ratelimit_row_t *row,
+    ngx_egress_ratelimit_clock_t *clock, ngx_uint_t tries);
+static ngx_uint_t ngx_egress_ratelimit_is_full(
+    ngx_egress_ratelimit_token_t *token, ngx_egress_ratelimit_rate_t *rate,
+    ngx_egress_ratelimit_clock_t *clock);
 static ngx_uint_t ngx_egress_ratelimit_expire_others(
-    ngx_egress_ratelimit_table_t *table, ngx_uint_t shard, uint64_t now);
+    ngx_egress_ratelimit_table_t *table, ngx_uint_t shard,
+    ngx_egress_ratelimit_clock_t *clock);
 static void ngx_egress_ratelimit_remove(ngx_egress_ratelimit_table_t *table,
     ngx_uint_t shard, uint32_t i);
 
@@ -351,14 +356,18 @@ ngx_egress_ratelimit_shard(ngx_egress_ratelimit_table_t *table,
 }
 
 
-uint64_t
-ngx_egress_ratelimit_now(void)
+void
+ngx_egress_ratelimit_clock(ngx_egress_ratelimit_clock_t *clock)
 {
     struct timespec  ts;
 
     (void) clock_gettime(CLOCK_MONOTONIC, &ts);
 
-    return (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    clock->ms = (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+
+    clock->sec = (uint64_t) ts.tv_sec;
 }
 
 
@@ -499,7 +508,8 @@ ngx_egress_ratelimit_clear(ngx_egress_ratelimit_table_t *table,
 
 ngx_egress_ratelimit_slot_t *
 ngx_egress_ratelimit_get_slot(ngx_egress_ratelimit_table_t *table,
-    ngx_uint_t shard, ngx_egress_ratelimit_charge_t *charge, uint64_t now)
+    ngx_uint_t shard, ngx_egress_ratelimit_charge_t *charge,
+    ngx_egress_ratelimit_clock_t *clock)
 {
     uint32_t                      i;
     ngx_egress_ratelimit_row_t   *row;
@@ -515,7 +525,7 @@ ngx_egress_ratelimit_get_slot(ngx_egress_ratelimit_table_t *table,
     slot = ngx_egress_ratelimit_find(table, shard, row, &charge->key);
 
     if (slot == NULL) {
-        return ngx_egress_ratelimit_create(table, shard, charge, now);
+        return ngx_egress_ratelimit_create(table, shard, charge, clock);
     }
 
     slots = ngx_egress_ratelimit_slots(table, shard);
@@ -562,7 +572,8 @@ ngx_egress_ratelimit_find(ngx_egress_ratelimit_table_t *table,
 
 static ngx_egress_ratelimit_slot_t *
 ngx_egress_ratelimit_create(ngx_egress_ratelimit_table_t *table,
-    ngx_uint_t shard, ngx_egress_ratelimit_charge_t *charge, uint64_t now)
+    ngx_uint_t shard, ngx_egress_ratelimit_charge_t *charge,
+    ngx_egress_ratelimit_clock_t *clock)
 {
     uint32_t                       i;
     ngx_egress_ratelimit_key_t    *key;
@@ -570,7 +581,7 @@ ngx_egress_ratelimit_create(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_slot_t   *slot;
     ngx_egress_ratelimit_shard_t  *sd;
 
-    if (!ngx_egress_ratelimit_room(table, shard, charge, now)) {
+    if (!ngx_egress_ratelimit_room(table, shard, charge, clock)) {
         return NULL;
     }
 
@@ -590,7 +601,7 @@ ngx_egress_ratelimit_create(ngx_egress_ratelimit_table_t *table,
 
     slot->cur = 0;
     ngx_egress_ratelimit_token_init(&slot->token[0], &charge->bucket->rate,
-                                    now);
+                                    clock->ms);
 
     slot->owner = ngx_egress_ratelimit_owner_take(table, shard, row,
                                                   charge->owner);
@@ -608,7 +619,8 @@ ngx_egress_ratelimit_create(ngx_egress_ratelimit_table_t *table,
 
 static ngx_uint_t
 ngx_egress_ratelimit_room(ngx_egress_ratelimit_table_t *table,
-    ngx_uint_t shard, ngx_egress_ratelimit_charge_t *charge, uint64_t now)
+    ngx_uint_t shard, ngx_egress_ratelimit_charge_t *charge,
+    ngx_egress_ratelimit_clock_t *clock)
 {
     ngx_egress_ratelimit_row_t     *row;
     ngx_egress_ratelimit_bucket_t  *bucket;
@@ -616,11 +628,11 @@ ngx_egress_ratelimit_room(ngx_egress_ratelimit_table_t *table,
     bucket = charge->bucket;
     row = bucket->row;
 
-    ngx_egress_ratelimit_expire(table, shard, row, now, 1);
+    ngx_egress_ratelimit_expire(table, shard, row, clock, 1);
 
     if (ngx_egress_ratelimit_owner_full(table, shard, charge)) {
 
-        ngx_egress_ratelimit_expire(table, shard, row, now,
+        ngx_egress_ratelimit_expire(table, shard, row, clock,
                                     NGX_EGRESS_RATELIMIT_TRIES);
 
         if (ngx_egress_ratelimit_owner_full(table, shard, charge)) {
@@ -629,22 +641,22 @@ ngx_egress_ratelimit_room(ngx_egress_ratelimit_table_t *table,
     }
 
     if (ngx_egress_ratelimit_keys(table, row) >= bucket->max
-        && ngx_egress_ratelimit_expire(table, shard, row, now,
+        && ngx_egress_ratelimit_expire(table, shard, row, clock,
                                        NGX_EGRESS_RATELIMIT_TRIES)
            == 0
-        && !ngx_egress_ratelimit_room_elsewhere(table, shard, row, now))
+        && !ngx_egress_ratelimit_room_elsewhere(table, shard, row, clock))
     {
         return 0;
     }
 
     if (table->shards[shard].free != NGX_EGRESS_RATELIMIT_NIL
-        || ngx_egress_ratelimit_expire(table, shard, row, now,
+        || ngx_egress_ratelimit_expire(table, shard, row, clock,
                                        NGX_EGRESS_RATELIMIT_TRIES))
     {
         return 1;
     }
 
-    return ngx_egress_ratelimit_expire_others(table, shard, now);
+    return ngx_egress_ratelimit_expire_others(table, shard, clock);
 }
 
 
@@ -656,7 +668,8 @@ ngx_egress_ratelimit_room(ngx_egress_ratelimit_table_t *table,
 
 static ngx_uint_t
 ngx_egress_ratelimit_room_elsewhere(ngx_egress_ratelimit_table_t *table,
-    ngx_uint_t shard, ngx_egress_ratelimit_row_t *row, uint64_t now)
+    ngx_uint_t shard, ngx_egress_ratelimit_row_t *row,
+    ngx_egress_ratelimit_clock_t *clock)
 {
     int         rc;
     ngx_uint_t  i, n, other;
@@ -678,7 +691,7 @@ ngx_egress_ratelimit_room_elsewhere(ngx_egress_ratelimit_table_t *table,
             continue;
         }
 
-        n = ngx_egress_ratelimit_expire(table, other, row, now, 1);
+        n = ngx_egress_ratelimit_expire(table, other, row, clock, 1);
 
         ngx_egress_ratelimit_unlock(table, other);
     }
@@ -744,7 +757,8 @@ ngx_egress_ratelimit_owner_full(ngx_egress_ratelimit_table_t *table,
 
 static ngx_uint_t
 ngx_egress_ratelimit_expire(ngx_egress_ratelimit_table_t *table,
-    ngx_uint_t shard, ngx_egress_ratelimit_row_t *row, uint64_t now,
+    ngx_uint_t shard, ngx_egress_ratelimit_row_t *row,
+    ngx_egress_ratelimit_clock_t *clock,
     ngx_uint_t tries)
 {
     uint32_t                      i;
@@ -762,7 +776,7 @@ ngx_egress_ratelimit_expire(ngx_egress_ratelimit_table_t *table,
         i = part->oldest;
         token = slots[i].token[slots[i].cur];
 
-        if (!ngx_egress_ratelimit_token_full(&token, &part->rate, now)
+        if (!ngx_egress_ratelimit_is_full(&token, &part->rate, clock)
             || ngx_egress_ratelimit_connected(table, &slots[i]))
         {
             ngx_egress_ratelimit_lru_remove(slots, part, i);
@@ -779,9 +793,24 @@ ngx_egress_ratelimit_expire(ngx_egress_ratelimit_table_t *table,
 }
 
 
+/* is the bucket as good as none? */
+
+static ngx_uint_t
+ngx_egress_ratelimit_is_full(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate, ngx_egress_ratelimit_clock_t *clock)
+{
+    if (rate->interval != NGX_EGRESS_RATELIMIT_PERIOD) {
+        return ngx_egress_ratelimit_token_full(token, rate, clock->ms);
+    }
+
+    return token->interval != NGX_EGRESS_RATELIMIT_PERIOD
+           || token->level == 0 || clock->sec >= token->last;
+}
+
+
 static ngx_uint_t
 ngx_egress_ratelimit_expire_others(ngx_egress_ratelimit_table_t *table,
-    ngx_uint_t shard, uint64_t now)
+    ngx_uint_t shard, ngx_egress_ratelimit_clock_t *clock)
 {
     ngx_uint_t                     i;
     ngx_egress_ratelimit_row_t    *row;
@@ -794,7 +823,7 @@ ngx_egress_ratelimit_expire_others(ngx_egress_ratelimit_table_t *table,
         row = sd->hand ? sd->hand : table->rows;
         sd->hand = row->next;
 
-        if (ngx_egress_ratelimit_expire(table, shard, row, now,
+        if (ngx_egress_ratelimit_expire(table, shard, row, clock,
                                         NGX_EGRESS_RATELIMIT_TRIES))
         {
             return 1;

@@ -82,6 +82,8 @@ struct ngx_egress_ratelimit_row_s {
     ngx_uint_t                    home;    /* shard of the own slot */
     ngx_egress_ratelimit_slot_t   slot;    /* of what has no key */
     ngx_atomic_t                  logged;  /* ms */
+    uint64_t                      generation;  /* of the state file */
+    uint64_t                      saved;   /* "allowed" when it was written */
     uint32_t                     *gauges;  /* of the own slot, by process */
     uint32_t                     *totals;  /* of all keys, by process */
     ngx_egress_ratelimit_part_t   parts[1];
@@ -145,7 +147,8 @@ void ngx_egress_ratelimit_unlock(ngx_egress_ratelimit_table_t *table,
  */
 ngx_egress_ratelimit_slot_t *ngx_egress_ratelimit_get_slot(
     ngx_egress_ratelimit_table_t *table, ngx_uint_t shard,
-    ngx_egress_ratelimit_charge_t *charge, uint64_t now);
+    ngx_egress_ratelimit_charge_t *charge,
+    ngx_egress_ratelimit_clock_t *clock);
 
 /* ngx_egress_ratelimit_process.c */
 

@@ -15,9 +15,12 @@ static ngx_int_t ngx_egress_ratelimit_lock_all(
 static void ngx_egress_ratelimit_unlock_all(
     ngx_egress_ratelimit_table_t *table, uint64_t mask);
 static void ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
-    ngx_egress_ratelimit_charge_t *charge, uint64_t now);
+    ngx_egress_ratelimit_charge_t *charge, ngx_egress_ratelimit_clock_t *clock);
+static ngx_uint_t ngx_egress_ratelimit_pay(
+    ngx_egress_ratelimit_charge_t *charge,
+    ngx_egress_ratelimit_token_t *token, ngx_egress_ratelimit_clock_t *clock);
 static void ngx_egress_ratelimit_take_full(
-    ngx_egress_ratelimit_charge_t *charge, uint64_t now);
+    ngx_egress_ratelimit_charge_t *charge, ngx_egress_ratelimit_clock_t *clock);
 static ngx_uint_t ngx_egress_ratelimit_refuses(
     ngx_egress_ratelimit_charge_t *charge);
 static void ngx_egress_ratelimit_give_back(
@@ -30,7 +33,8 @@ static void ngx_egress_ratelimit_account(ngx_egress_ratelimit_table_t *table,
 
 ngx_int_t
 ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
-    ngx_egress_ratelimit_charge_t *charges, ngx_uint_t n, uint64_t now,
+    ngx_egress_ratelimit_charge_t *charges, ngx_uint_t n,
+    ngx_egress_ratelimit_clock_t *clock,
     ngx_egress_ratelimit_charge_t **refused)
 {
     uint64_t    mask;
@@ -58,7 +62,7 @@ ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
             continue;
         }
 
-        ngx_egress_ratelimit_take_one(table, &charges[i], now);
+        ngx_egress_ratelimit_take_one(table, &charges[i], clock);
 
         if (ngx_egress_ratelimit_refuses(&charges[i])) {
             *refused = &charges[i];
@@ -124,10 +128,10 @@ ngx_egress_ratelimit_unlock_all(ngx_egress_ratelimit_table_t *table,
 
 static void
 ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
-    ngx_egress_ratelimit_charge_t *charge, uint64_t now)
+    ngx_egress_ratelimit_charge_t *charge, ngx_egress_ratelimit_clock_t *clock)
 {
     ngx_int_t                       rc;
-    ngx_uint_t                      shard;
+    ngx_uint_t                      shard, passed;
     ngx_egress_ratelimit_slot_t    *slot;
     ngx_egress_ratelimit_token_t    token;
     ngx_egress_ratelimit_bucket_t  *bucket;
@@ -137,12 +141,12 @@ ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
     shard = ngx_egress_ratelimit_shard(table, bucket->row, &charge->key);
     bucket->row->parts[shard].rate = bucket->rate;
 
-    slot = ngx_egress_ratelimit_get_slot(table, shard, charge, now);
+    slot = ngx_egress_ratelimit_get_slot(table, shard, charge, clock);
 
     charge->slot = slot;
 
     if (slot == NULL) {
-        ngx_egress_ratelimit_take_full(charge, now);
+        ngx_egress_ratelimit_take_full(charge, clock);
         return;
     }
 
@@ -151,7 +155,7 @@ ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
         rc = ngx_egress_ratelimit_connect(table, slot, bucket->connections,
                                           &charge->connection);
         if (rc == NGX_ERROR) {
-            ngx_egress_ratelimit_take_full(charge, now);
+            ngx_egress_ratelimit_take_full(charge, clock);
             return;
         }
 
@@ -163,24 +167,54 @@ ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
     }
 
     token = slot->token[slot->cur];
+    passed = ngx_egress_ratelimit_pay(charge, &token, clock);
 
-    if (!ngx_egress_ratelimit_token_take(&token, &bucket->rate, now,
-                                         charge->cost))
-    {
+    if (!passed) {
         ngx_egress_ratelimit_disconnect(&charge->connection);
-
         charge->result = NGX_EGRESS_RATELIMIT_LIMITED;
-        charge->left = ngx_egress_ratelimit_token_left(&token, &bucket->rate);
-        charge->wait = ngx_egress_ratelimit_token_wait(&token, &bucket->rate,
-                                                       charge->cost);
         return;
     }
 
     ngx_egress_ratelimit_set_token(slot, &token);
-
     charge->result = NGX_EGRESS_RATELIMIT_PASSED;
-    charge->left = ngx_egress_ratelimit_token_left(&token, &bucket->rate);
-    charge->wait = ngx_egress_ratelimit_token_wait(&token, &bucket->rate, 1);
+}
+
+
+/* of a copy of the slot's token; sets what is told of it */
+
+static ngx_uint_t
+ngx_egress_ratelimit_pay(ngx_egress_ratelimit_charge_t *charge,
+    ngx_egress_ratelimit_token_t *token, ngx_egress_ratelimit_clock_t *clock)
+{
+    uint64_t                        need;
+    ngx_uint_t                      passed;
+    ngx_egress_ratelimit_span_t     span;
+    ngx_egress_ratelimit_bucket_t  *bucket;
+
+    bucket = charge->bucket;
+
+    if (bucket->period) {
+        ngx_egress_ratelimit_period_span(bucket->period, clock->sec, &span);
+
+        passed = ngx_egress_ratelimit_quota_take(token, bucket->rate.tokens,
+                                                 &span, charge->cost);
+        need = passed ? 1 : charge->cost;
+
+        charge->left = ngx_egress_ratelimit_quota_left(token,
+                                                 bucket->rate.tokens, &span);
+        charge->wait = ngx_egress_ratelimit_quota_wait(token,
+                                           bucket->rate.tokens, &span, need);
+        return passed;
+    }
+
+    passed = ngx_egress_ratelimit_token_take(token, &bucket->rate, clock->ms,
+                                             charge->cost);
+    need = passed ? 1 : charge->cost;
+
+    charge->left = ngx_egress_ratelimit_token_left(token, &bucket->rate);
+    charge->wait = ngx_egress_ratelimit_token_wait(token, &bucket->rate, need);
+
+    return passed;
 }
 
 
@@ -188,7 +222,7 @@ ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
 
 static void
 ngx_egress_ratelimit_take_full(ngx_egress_ratelimit_charge_t *charge,
-    uint64_t now)
+    ngx_egress_ratelimit_clock_t *clock)
 {
     ngx_atomic_uint_t            logged, ms;
     ngx_egress_ratelimit_row_t  *row;
@@ -197,7 +231,7 @@ ngx_egress_ratelimit_take_full(ngx_egress_ratelimit_charge_t *charge,
 
     row = charge->bucket->row;
     logged = row->logged;
-    ms = (ngx_atomic_uint_t) now;
+    ms = (ngx_atomic_uint_t) clock->ms;
 
     if ((logged == 0 || ms - logged >= 1000)
         && ngx_atomic_cmp_set(&row->logged, logged, ms))
@@ -228,8 +262,13 @@ ngx_egress_ratelimit_give_back(ngx_egress_ratelimit_charge_t *charge)
 
     token = charge->slot->token[charge->slot->cur];
 
-    ngx_egress_ratelimit_token_give(&token, &charge->bucket->rate,
-                                    charge->cost);
+    if (charge->bucket->period) {
+        ngx_egress_ratelimit_quota_give(&token, charge->cost);
+
+    } else {
+        ngx_egress_ratelimit_token_give(&token, &charge->bucket->rate,
+                                        charge->cost);
+    }
 
     ngx_egress_ratelimit_set_token(charge->slot, &token);
 
@@ -284,9 +323,10 @@ ngx_egress_ratelimit_account(ngx_egress_ratelimit_table_t *table,
 
 uint64_t
 ngx_egress_ratelimit_remaining(ngx_egress_ratelimit_table_t *table,
-    ngx_egress_ratelimit_bucket_t *bucket, uint64_t now)
+    ngx_egress_ratelimit_bucket_t *bucket, ngx_egress_ratelimit_clock_t *clock)
 {
     ngx_uint_t                    shard;
+    ngx_egress_ratelimit_span_t   span;
     ngx_egress_ratelimit_slot_t  *slot;
     ngx_egress_ratelimit_token_t  token;
 
@@ -301,7 +341,14 @@ ngx_egress_ratelimit_remaining(ngx_egress_ratelimit_table_t *table,
 
     ngx_egress_ratelimit_unlock(table, shard);
 
-    ngx_egress_ratelimit_token_refill(&token, &bucket->rate, now);
+    if (bucket->period) {
+        ngx_egress_ratelimit_period_span(bucket->period, clock->sec, &span);
+
+        return ngx_egress_ratelimit_quota_left(&token, bucket->rate.tokens,
+                                               &span);
+    }
+
+    ngx_egress_ratelimit_token_refill(&token, &bucket->rate, clock->ms);
 
     return ngx_egress_ratelimit_token_left(&token, &bucket->rate);
 }

@@ -10,7 +10,8 @@
 
 
 static void ngx_egress_ratelimit_token_convert(
-    ngx_egress_ratelimit_token_t *token, ngx_egress_ratelimit_rate_t *rate);
+    ngx_egress_ratelimit_token_t *token, ngx_egress_ratelimit_rate_t *rate,
+    uint64_t now);
 
 
 void
@@ -19,7 +20,11 @@ ngx_egress_ratelimit_token_init(ngx_egress_ratelimit_token_t *token,
 {
     token->level = rate->tokens * rate->interval;
     token->last = now;
-    token->interval = rate->interval;
+
+    /* what has never been used is no quota either */
+
+    token->interval = (rate->interval == NGX_EGRESS_RATELIMIT_PERIOD)
+                      ? 0 : rate->interval;
 }
 
 
@@ -120,7 +125,7 @@ ngx_egress_ratelimit_token_refill(ngx_egress_ratelimit_token_t *token,
     /* another interval, another unit: a reload changed the configuration */
 
     if (token->interval != rate->interval) {
-        ngx_egress_ratelimit_token_convert(token, rate);
+        ngx_egress_ratelimit_token_convert(token, rate, now);
     }
 
     full = rate->tokens * rate->interval;
@@ -154,13 +159,14 @@ ngx_egress_ratelimit_token_refill(ngx_egress_ratelimit_token_t *token,
 
 static void
 ngx_egress_ratelimit_token_convert(ngx_egress_ratelimit_token_t *token,
-    ngx_egress_ratelimit_rate_t *rate)
+    ngx_egress_ratelimit_rate_t *rate, uint64_t now)
 {
     uint64_t  whole, part;
 
-    if (token->interval == 0) {
-        token->level = rate->tokens * rate->interval;
-        token->interval = rate->interval;
+    if (token->interval == 0
+        || token->interval == NGX_EGRESS_RATELIMIT_PERIOD)
+    {
+        ngx_egress_ratelimit_token_init(token, rate, now);
         return;
     }
 

@@ -40,14 +40,15 @@ my $cc = join ' ', $ENV{CC} || 'cc', '-std=gnu11 -g -O1 -Wall -Wextra',
 
 my $dir = tempdir(CLEANUP => 1);
 
-plan(tests => 9);
+plan(tests => 12);
 
 ###############################################################################
 
 unit('spiffe', "$authz/ngx_egress_spiffe.c $authz/ngx_egress_match.c", 82);
 unit('token', "$ratelimit/ngx_egress_ratelimit_token.c", 43);
+unit('period', "$ratelimit/ngx_egress_ratelimit_period.c", 27);
 unit('table', join(' ', map { "$ratelimit/ngx_egress_ratelimit_$_.c" }
-	qw/ process table take token /), 24);
+	qw/ period process table take token /), 24);
 
 ###############################################################################
 

@@ -159,11 +159,12 @@ take(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_bucket_t *bucket, uint64_t key, uint64_t owner,
     uint64_t now)
 {
+    ngx_egress_ratelimit_clock_t   clock = { now, 0 };
     ngx_egress_ratelimit_charge_t  charge, *refused;
 
     fill(table, &charge, bucket, key, owner);
 
-    return ngx_egress_ratelimit_take(table, &charge, 1, now, &refused)
+    return ngx_egress_ratelimit_take(table, &charge, 1, &clock, &refused)
            == NGX_OK && refused == NULL;
 }
 
@@ -349,6 +350,7 @@ worker(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_bucket_t *buckets, ngx_uint_t rounds)
 {
     ngx_int_t                      rc;
+    ngx_egress_ratelimit_clock_t   clock;
     ngx_egress_ratelimit_charge_t  charges[2], *refused;
 
     srandom(getpid());
@@ -359,8 +361,8 @@ worker(ngx_egress_ratelimit_table_t *table,
 
         (void) ngx_atomic_fetch_add(&shared->asked, 1);
 
-        rc = ngx_egress_ratelimit_take(table, charges, 2,
-                                       ngx_egress_ratelimit_now(), &refused);
+        ngx_egress_ratelimit_clock(&clock);
+        rc = ngx_egress_ratelimit_take(table, charges, 2, &clock, &refused);
 
         if (rc != NGX_OK) {
             (void) ngx_atomic_fetch_add(&shared->errors, 1);
@@ -566,6 +568,7 @@ connect_worker(ngx_egress_ratelimit_table_t *table,
 {
     ngx_int_t                      rc;
     ngx_uint_t                     key;
+    ngx_egress_ratelimit_clock_t   clock = { 0, 0 };
     ngx_egress_ratelimit_charge_t  charge, *refused;
 
     srandom(getpid());
@@ -574,7 +577,7 @@ connect_worker(ngx_egress_ratelimit_table_t *table,
         key = random() % 8;
 
         fill(table, &charge, bucket, key, 1);
-        rc = ngx_egress_ratelimit_take(table, &charge, 1, 0, &refused);
+        rc = ngx_egress_ratelimit_take(table, &charge, 1, &clock, &refused);
 
         (void) ngx_atomic_fetch_add(&shared->asked, 1);
 

@@ -130,7 +130,7 @@ static void
 test_bounds(void)
 {
     ngx_egress_ratelimit_rate_t   rate = { 4294967295U, 4294967295U,
-                                          4294967295U };
+                                          4294967294U };
     ngx_egress_ratelimit_token_t  token;
 
     ngx_egress_ratelimit_token_init(&token, &rate, 0);
@@ -178,8 +178,8 @@ test_reload(void)
     ok(take(&token, &rate, 0, 100) == 0, "more tokens come by time only");
 
     ngx_egress_ratelimit_token_init(&token, &rate, 0);
-    token.interval = 4294967295U;
-    token.level = (uint64_t) 4294967295U * 4294967295U;
+    token.interval = 4294967294U;
+    token.level = (uint64_t) 4294967295U * 4294967294U;
     ok(take(&token, &rate, 0, 100) == 20, "largest level");
 }
 
@@ -252,7 +252,7 @@ test_cost(void)
     ok(ngx_egress_ratelimit_token_left(&token, &rate) == 4, "cost given back");
 
     rate.tokens = 4294967295U;
-    rate.interval = 4294967295U;
+    rate.interval = 4294967294U;
 
     ngx_egress_ratelimit_token_init(&token, &rate, 0);
     ok(ngx_egress_ratelimit_token_take(&token, &rate, 0, 4294967295U)
