@@ -80,7 +80,11 @@ typedef struct ngx_egress_ratelimit_row_s    ngx_egress_ratelimit_row_t;
 typedef struct ngx_egress_ratelimit_slot_s   ngx_egress_ratelimit_slot_t;
 
 
-typedef struct {
+typedef struct ngx_egress_ratelimit_bucket_s  ngx_egress_ratelimit_bucket_t;
+typedef struct ngx_egress_ratelimit_conf_s    ngx_egress_ratelimit_conf_t;
+
+
+struct ngx_egress_ratelimit_bucket_s {
     ngx_str_node_t               sn;       /* key: the name */
     ngx_egress_ratelimit_rate_t  rate;
     ngx_egress_ratelimit_period_t  *period;      /* or NULL */
@@ -108,17 +112,58 @@ typedef struct {
     ngx_uint_t                   keyed;    /* a directive gives it keys */
     ngx_uint_t                   max;      /* keys that it may have */
     ngx_egress_ratelimit_row_t  *row;      /* in the shared zone */
-} ngx_egress_ratelimit_bucket_t;
+
+    /* descriptors have buckets of their own */
+
+    ngx_egress_ratelimit_conf_t    *conf;
+    ngx_egress_ratelimit_bucket_t  *parent;      /* NULL: it is none */
+    ngx_array_t                    *children;    /* or NULL */
+    ngx_array_t                    *shapes;      /* or NULL */
+    ngx_flag_t                      consume;     /* also if one matched */
+};
+
+
+/* a descriptor: key and value, or with any value */
+
+typedef struct {
+    ngx_str_t                 key;
+    ngx_str_t                 value;
+    ngx_uint_t                any;
+} ngx_egress_ratelimit_entry_t;
 
 
 typedef struct {
+    ngx_array_t               entries;     /* ngx_egress_ratelimit_entry_t */
+    ngx_uint_t                any;         /* how many of them */
+    ngx_rbtree_t              tree;        /* ngx_egress_ratelimit_match_t */
+    ngx_rbtree_node_t         sentinel;
+} ngx_egress_ratelimit_shape_t;
+
+
+typedef struct {
+    ngx_str_node_t                  sn;    /* key: the values */
+    ngx_uint_t                      any;
+    ngx_egress_ratelimit_bucket_t  *bucket;
+} ngx_egress_ratelimit_match_t;
+
+
+/* what makes an entry of a request's descriptor */
+
+typedef struct {
+    ngx_str_t                 key;
+    void                     *value;       /* complex value */
+    ngx_uint_t                optional;    /* none without a value */
+} ngx_egress_ratelimit_action_t;
+
+
+struct ngx_egress_ratelimit_conf_s {
     ngx_array_t               buckets;     /* ngx_egress_ratelimit_bucket_t * */
     ngx_rbtree_t              names;       /* ngx_egress_ratelimit_bucket_t */
     ngx_rbtree_node_t         sentinel;
     ngx_uint_t                keys;        /* bound of them all; 0: as many as
                                               a quarter of the zone holds */
     ngx_uint_t                processes;   /* that may count connections */
-} ngx_egress_ratelimit_conf_t;
+};
 
 
 /* one egress_ratelimit directive */
@@ -220,15 +265,46 @@ char *ngx_egress_ratelimit_limit(ngx_conf_t *cf, ngx_array_t **limits,
 ngx_int_t ngx_egress_ratelimit_fraction(u_char *p, size_t len);
 
 
+/* ngx_egress_ratelimit_descriptor.c */
+
+/*
+ * A descriptor of the bucket parent with the arguments of the directive; its
+ * own bucket of the returned name has to be put into (*match)->bucket.
+ */
+char *ngx_egress_ratelimit_descriptor(ngx_conf_t *cf,
+    ngx_egress_ratelimit_bucket_t *parent, ngx_array_t *args,
+    ngx_str_t **name, ngx_egress_ratelimit_match_t **match);
+
+/*
+ * The directive egress_ratelimit_descriptor: one rate_limits entry of a route
+ * of Envoy.  *descriptors is NGX_CONF_UNSET_PTR, NULL ("off") or an array of
+ * arrays of ngx_egress_ratelimit_action_t.
+ */
+char *ngx_egress_ratelimit_actions(ngx_conf_t *cf, ngx_array_t **descriptors,
+    ngx_egress_ratelimit_compile_pt compile);
+
+/*
+ * The descriptor of parent that equals, entry by entry, what the actions make
+ * of the request, with a value before one with any; *match is NULL: none.
+ * *key are the values of any, after first if it has data; from flow->pool.
+ * One lookup for each set of keys, however many descriptors there are.
+ */
+ngx_int_t ngx_egress_ratelimit_find_match(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_bucket_t *parent, ngx_array_t *actions,
+    ngx_egress_ratelimit_value_pt value, ngx_str_t *first,
+    ngx_egress_ratelimit_match_t **match, ngx_str_t *key);
+
+
 /* ngx_egress_ratelimit_charge.c */
 
 /*
- * The step of the decision; limits may be NULL.  NGX_OK: every enforced
- * bucket had what the request costs, or chance let it pass; NGX_DECLINED:
- * refused, nothing was taken from any; NGX_ERROR: out of memory.
+ * The step of the decision; limits and descriptors may be NULL.  NGX_OK:
+ * every enforced bucket had what the request costs, or chance let it pass;
+ * NGX_DECLINED: refused, nothing was taken from any; NGX_ERROR: out of
+ * memory, or a lock is broken.
  */
 ngx_int_t ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
-    ngx_egress_ratelimit_value_pt value);
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value);
 
 
 /*

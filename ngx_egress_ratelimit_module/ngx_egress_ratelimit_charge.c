@@ -13,13 +13,24 @@
 
 static ngx_int_t ngx_egress_ratelimit_collect(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_array_t *limits,
-    ngx_egress_ratelimit_value_pt value);
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value);
 static ngx_egress_ratelimit_charge_t *ngx_egress_ratelimit_charged(
     ngx_array_t *charges, ngx_uint_t n,
     ngx_egress_ratelimit_bucket_t *bucket);
-static ngx_int_t ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
+static ngx_int_t ngx_egress_ratelimit_ask(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_limit_t *limit,
-    ngx_egress_ratelimit_value_pt value);
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value);
+static ngx_int_t ngx_egress_ratelimit_ask_descriptors(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_limit_t *limit,
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value,
+    ngx_str_t *first, ngx_egress_ratelimit_charge_t *like);
+static void ngx_egress_ratelimit_sort(ngx_array_t *charges,
+    ngx_uint_t before);
+static uint64_t ngx_egress_ratelimit_speed(
+    ngx_egress_ratelimit_bucket_t *bucket);
+static ngx_int_t ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_charge_t *like,
+    ngx_str_t *key);
 static ngx_uint_t ngx_egress_ratelimit_chance(ngx_uint_t millionths);
 static ngx_int_t ngx_egress_ratelimit_cost(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_limit_t *limit, ngx_egress_ratelimit_value_pt value,
@@ -47,7 +58,7 @@ static void ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
 
 ngx_int_t
 ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
-    ngx_egress_ratelimit_value_pt value)
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value)
 {
     ngx_int_t                      rc;
     ngx_uint_t                     before;
@@ -77,7 +88,7 @@ ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
 
     before = charges->nelts;
 
-    rc = ngx_egress_ratelimit_collect(flow, table, limits, value);
+    rc = ngx_egress_ratelimit_collect(flow, table, limits, descriptors, value);
 
     if (rc == NGX_OK && charges->nelts != before) {
         flow->charged = 1;
@@ -96,7 +107,7 @@ ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
 static ngx_int_t
 ngx_egress_ratelimit_collect(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_array_t *limits,
-    ngx_egress_ratelimit_value_pt value)
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value)
 {
     ngx_uint_t                      i, before;
     ngx_egress_ratelimit_limit_t  **limit;
@@ -118,7 +129,8 @@ ngx_egress_ratelimit_collect(ngx_egress_flow_t *flow,
             continue;
         }
 
-        if (ngx_egress_ratelimit_add(flow, table, limit[i], value)
+        if (ngx_egress_ratelimit_ask(flow, table, limit[i], descriptors,
+                                     value)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -139,7 +151,9 @@ ngx_egress_ratelimit_charged(ngx_array_t *charges, ngx_uint_t n,
     charge = charges->elts;
 
     for (i = 0; i < n; i++) {
-        if (charge[i].bucket == bucket) {
+        if (charge[i].bucket == bucket
+            || (charge[i].refused && charge[i].bucket->parent == bucket))
+        {
             return &charge[i];
         }
     }
@@ -148,40 +162,165 @@ ngx_egress_ratelimit_charged(ngx_array_t *charges, ngx_uint_t n,
 }
 
 
-/* a charge is kept also if chance has it that nothing is taken */
+/*
+ * As Envoy's filter: the buckets of descriptors that match, in the order of
+ * their rates, and that of the limit itself.  Chance and cost are the same
+ * for all of them.
+ */
 
 static ngx_int_t
-ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
+ngx_egress_ratelimit_ask(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_limit_t *limit,
-    ngx_egress_ratelimit_value_pt value)
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value)
 {
-    ngx_str_t                       key;
-    ngx_egress_ratelimit_charge_t  *charge;
+    ngx_str_t                      key;
+    ngx_uint_t                     before;
+    ngx_array_t                   *charges;
+    ngx_egress_ratelimit_charge_t  like;
 
+    charges = flow->charges;
+    before = charges->nelts;
+
+    ngx_memzero(&like, sizeof(ngx_egress_ratelimit_charge_t));
     ngx_str_null(&key);
 
     if (limit->key && value(flow, limit->key, &key) != NGX_OK) {
         return NGX_ERROR;
     }
 
+    like.enabled = ngx_egress_ratelimit_chance(limit->enabled);
+    like.enforced = ngx_egress_ratelimit_chance(limit->enforced);
+
+    if (ngx_egress_ratelimit_cost(flow, limit, value, &like.cost) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (limit->bucket->keyed || limit->bucket->shapes) {
+        like.owner = ngx_egress_ratelimit_owner(flow, table);
+    }
+
+    if (descriptors && limit->bucket->shapes
+        && ngx_egress_ratelimit_ask_descriptors(flow, table, limit,
+                                                descriptors, value, &key,
+                                                &like)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (charges->nelts != before && !limit->bucket->consume) {
+        return NGX_OK;
+    }
+
+    like.bucket = limit->bucket;
+
+    return ngx_egress_ratelimit_add(flow, table, &like, &key);
+}
+
+
+static ngx_int_t
+ngx_egress_ratelimit_ask_descriptors(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_limit_t *limit,
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value,
+    ngx_str_t *first, ngx_egress_ratelimit_charge_t *like)
+{
+    ngx_str_t                      key, none;
+    ngx_uint_t                     i, before;
+    ngx_array_t                   *charges, **actions;
+    ngx_egress_ratelimit_match_t  *match;
+
+    charges = flow->charges;
+    before = charges->nelts;
+    actions = descriptors->elts;
+
+    ngx_str_null(&none);
+
+    for (i = 0; i < descriptors->nelts; i++) {
+
+        if (ngx_egress_ratelimit_find_match(flow, limit->bucket, actions[i],
+                                            value,
+                                            limit->key ? first : &none,
+                                            &match, &key)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (match == NULL) {
+            continue;
+        }
+
+        like->bucket = match->bucket;
+
+        if (ngx_egress_ratelimit_add(flow, table, like, &key) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_egress_ratelimit_sort(charges, before);
+    }
+
+    return NGX_OK;
+}
+
+
+/* puts the last one where it belongs, the slowest is first */
+
+static void
+ngx_egress_ratelimit_sort(ngx_array_t *charges, ngx_uint_t before)
+{
+    ngx_uint_t                      i;
+    ngx_egress_ratelimit_charge_t  *charge, last;
+
+    charge = charges->elts;
+    i = charges->nelts - 1;
+    last = charge[i];
+
+    while (i > before
+           && ngx_egress_ratelimit_speed(charge[i - 1].bucket)
+              > ngx_egress_ratelimit_speed(last.bucket))
+    {
+        charge[i] = charge[i - 1];
+        i--;
+    }
+
+    charge[i] = last;
+}
+
+
+/* tokens in 50 days, which is more than any interval */
+
+static uint64_t
+ngx_egress_ratelimit_speed(ngx_egress_ratelimit_bucket_t *bucket)
+{
+    static uint32_t  periods[] = { 60, 3600, 86400, 2678400 };
+
+    if (bucket->period) {
+        return bucket->rate.tokens * 4320000
+               / periods[bucket->period->kind];
+    }
+
+    return bucket->rate.interval
+           ? bucket->rate.fill * 4294967295U / bucket->rate.interval : 0;
+}
+
+
+/* a charge is kept also if chance has it that nothing is taken */
+
+static ngx_int_t
+ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table, ngx_egress_ratelimit_charge_t *like,
+    ngx_str_t *key)
+{
+    ngx_egress_ratelimit_charge_t  *charge;
+
     charge = ngx_array_push(flow->charges);
     if (charge == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memzero(charge, sizeof(ngx_egress_ratelimit_charge_t));
+    *charge = *like;
 
-    charge->bucket = limit->bucket;
-    charge->enabled = ngx_egress_ratelimit_chance(limit->enabled);
-    charge->enforced = ngx_egress_ratelimit_chance(limit->enforced);
-
-    if (ngx_egress_ratelimit_cost(flow, limit, value, &charge->cost)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (limit->bucket->connections) {
+    if (charge->bucket->connections) {
         charge->cln = ngx_pool_cleanup_add(flow->pool,
                                   sizeof(ngx_egress_ratelimit_connection_t));
         if (charge->cln == NULL) {
@@ -189,11 +328,7 @@ ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
         }
     }
 
-    if (limit->key) {
-        charge->owner = ngx_egress_ratelimit_owner(flow, table);
-    }
-
-    return ngx_egress_ratelimit_set_key(table, charge, &key);
+    return ngx_egress_ratelimit_set_key(table, charge, key);
 }
 
 

@@ -247,6 +247,8 @@ ngx_egress_ratelimit_find_bucket(ngx_cycle_t *cycle, void *data)
     ngx_egress_ratelimit_limit_t *limit = data;
 
     uint32_t                      hash;
+    ngx_uint_t                    i;
+    ngx_array_t                  *children;
     ngx_egress_ratelimit_conf_t  *rcf;
 
     rcf = ngx_egress_get_conf(cycle, &ngx_egress_ratelimit_module);
@@ -268,6 +270,12 @@ ngx_egress_ratelimit_find_bucket(ngx_cycle_t *cycle, void *data)
 
     if (limit->key) {
         limit->bucket->keyed = 1;
+
+        children = limit->bucket->children;
+
+        for (i = 0; children && i < children->nelts; i++) {
+            ((ngx_egress_ratelimit_bucket_t **) children->elts)[i]->keyed = 1;
+        }
     }
 
     return NGX_OK;

@@ -38,6 +38,10 @@ static ngx_egress_ratelimit_bucket_t *ngx_egress_ratelimit_add_bucket(
     ngx_conf_t *cf, ngx_egress_ratelimit_conf_t *rcf, ngx_str_t *name);
 static char *ngx_egress_ratelimit_block(ngx_conf_t *cf,
     ngx_egress_ratelimit_bucket_t *bucket);
+static char *ngx_egress_ratelimit_descriptor_block(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static void ngx_egress_ratelimit_inherit(
+    ngx_egress_ratelimit_bucket_t *bucket);
 static char *ngx_egress_ratelimit_complete(ngx_conf_t *cf,
     ngx_egress_ratelimit_bucket_t *bucket);
 static char *ngx_egress_ratelimit_number(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -131,6 +135,20 @@ static ngx_command_t  ngx_egress_ratelimit_commands[] = {
       ngx_egress_ratelimit_connections_limit,
       0,
       0,
+      NULL },
+
+    { ngx_string("descriptor"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_BLOCK|NGX_CONF_1MORE,
+      ngx_egress_ratelimit_descriptor_block,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("always_consume"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      0,
+      offsetof(ngx_egress_ratelimit_bucket_t, consume),
       NULL },
 
     { ngx_string("status"),
@@ -455,7 +473,99 @@ ngx_egress_ratelimit_bucket(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return rv;
     }
 
+    if (ngx_egress_ratelimit_complete(cf, bucket) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_egress_ratelimit_inherit(bucket);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_ratelimit_descriptor_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_egress_ratelimit_bucket_t *parent = conf;
+
+    char                           *rv;
+    ngx_str_t                      *name;
+    ngx_egress_ratelimit_match_t   *match;
+    ngx_egress_ratelimit_bucket_t  *bucket, **p;
+
+    if (parent->parent) {
+        return "is not allowed in \"descriptor\"";
+    }
+
+    rv = ngx_egress_ratelimit_descriptor(cf, parent, cf->args, &name, &match);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    bucket = ngx_egress_ratelimit_add_bucket(cf, parent->conf, name);
+    if (bucket == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    match->bucket = bucket;
+    bucket->parent = parent;
+    bucket->keyed = (match->any != 0);
+
+    if (parent->children == NULL) {
+        parent->children = ngx_array_create(cf->pool, 4,
+                                   sizeof(ngx_egress_ratelimit_bucket_t *));
+        if (parent->children == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    p = ngx_array_push(parent->children);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *p = bucket;
+
+    rv = ngx_egress_ratelimit_block(cf, bucket);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    if (bucket->consume != NGX_CONF_UNSET) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"always_consume\" is set by bucket \"%V\", not "
+                           "by its descriptors", &parent->sn.str);
+        return NGX_CONF_ERROR;
+    }
+
     return ngx_egress_ratelimit_complete(cf, bucket);
+}
+
+
+/* what a client gets to see is that of the bucket, as in Envoy's filter */
+
+static void
+ngx_egress_ratelimit_inherit(ngx_egress_ratelimit_bucket_t *bucket)
+{
+    ngx_uint_t                       i;
+    ngx_egress_ratelimit_bucket_t  **child;
+
+    if (bucket->children == NULL) {
+        return;
+    }
+
+    child = bucket->children->elts;
+
+    for (i = 0; i < bucket->children->nelts; i++) {
+        child[i]->status = bucket->status;
+        child[i]->body = bucket->body;
+        child[i]->headers = bucket->headers;
+        child[i]->request = bucket->request;
+        child[i]->retry_after = bucket->retry_after;
+        child[i]->x_ratelimit = bucket->x_ratelimit;
+    }
 }
 
 
@@ -509,11 +619,14 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
      *     bucket->keyed = 0
      *     bucket->max = 0
      *     bucket->row = NULL
+     *     bucket->parent, children, shapes = NULL
      */
 
     bucket->conf_file = cf->conf_file->file.name.data;
     bucket->line = cf->conf_file->line;
     bucket->on_full = NGX_CONF_UNSET;
+    bucket->conf = rcf;
+    bucket->consume = NGX_CONF_UNSET;
     bucket->share = NGX_CONF_UNSET_UINT;
     bucket->x_ratelimit = NGX_CONF_UNSET_UINT;
     bucket->retry_after = NGX_CONF_UNSET;
@@ -604,10 +717,23 @@ ngx_egress_ratelimit_complete(ngx_conf_t *cf,
         bucket->rate.fill = bucket->rate.tokens;
     }
 
+    if (bucket->parent
+        && (bucket->status || bucket->body.data || bucket->headers
+            || bucket->always || bucket->request
+            || bucket->retry_after != NGX_CONF_UNSET
+            || bucket->x_ratelimit != NGX_CONF_UNSET_UINT))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "what a client sees is set by bucket \"%V\", not "
+                           "by its descriptors", &bucket->parent->sn.str);
+        return NGX_CONF_ERROR;
+    }
+
     if (bucket->status == 0) {
         bucket->status = 429;
     }
 
+    ngx_conf_init_value(bucket->consume, 1);
     ngx_conf_init_value(bucket->on_full, 0);
     ngx_conf_init_uint_value(bucket->share, 500000);
     ngx_conf_init_uint_value(bucket->x_ratelimit, 0);

@@ -13,6 +13,9 @@
 
 typedef struct {
     ngx_array_t  *limits;    /* ngx_egress_ratelimit_limit_t *; or NULL */
+    ngx_array_t  *descriptors;
+                             /* of ngx_array_t *, of
+                                ngx_egress_ratelimit_action_t; or NULL */
     ngx_uint_t    prometheus;
 } ngx_http_egress_ratelimit_loc_conf_t;
 
@@ -55,6 +58,8 @@ static char *ngx_http_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_egress_ratelimit_status(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_http_egress_ratelimit_descriptor(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_egress_ratelimit_compile(ngx_conf_t *cf,
     ngx_str_t *text, void **value);
 static ngx_int_t ngx_http_egress_ratelimit_init(ngx_conf_t *cf);
@@ -65,6 +70,14 @@ static ngx_command_t  ngx_http_egress_ratelimit_commands[] = {
     { ngx_string("egress_ratelimit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_egress_ratelimit,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("egress_ratelimit_descriptor"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+          |NGX_CONF_1MORE,
+      ngx_http_egress_ratelimit_descriptor,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -139,7 +152,7 @@ ngx_http_egress_ratelimit_step(ngx_egress_flow_t *flow)
 
     flow->charges = ctx->charges;
 
-    rc = ngx_egress_ratelimit(flow, rlcf->limits,
+    rc = ngx_egress_ratelimit(flow, rlcf->limits, rlcf->descriptors,
                               ngx_http_egress_ratelimit_value);
 
     ctx->charges = flow->charges;
@@ -481,6 +494,7 @@ ngx_http_egress_ratelimit_create_loc_conf(ngx_conf_t *cf)
     }
 
     rlcf->limits = NGX_CONF_UNSET_PTR;
+    rlcf->descriptors = NGX_CONF_UNSET_PTR;
     rlcf->prometheus = 0;
 
     return rlcf;
@@ -495,6 +509,7 @@ ngx_http_egress_ratelimit_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_http_egress_ratelimit_loc_conf_t  *conf = child;
 
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
+    ngx_conf_merge_ptr_value(conf->descriptors, prev->descriptors, NULL);
 
     return NGX_CONF_OK;
 }
@@ -507,6 +522,17 @@ ngx_http_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     return ngx_egress_ratelimit_limit(cf, &rlcf->limits,
                                       ngx_http_egress_ratelimit_compile);
+}
+
+
+static char *
+ngx_http_egress_ratelimit_descriptor(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_egress_ratelimit_loc_conf_t *rlcf = conf;
+
+    return ngx_egress_ratelimit_actions(cf, &rlcf->descriptors,
+                                        ngx_http_egress_ratelimit_compile);
 }
 
 

@@ -12,6 +12,9 @@
 
 typedef struct {
     ngx_array_t  *limits;    /* ngx_egress_ratelimit_limit_t *; or NULL */
+    ngx_array_t  *descriptors;
+                             /* of ngx_array_t *, of
+                                ngx_egress_ratelimit_action_t; or NULL */
 } ngx_stream_egress_ratelimit_srv_conf_t;
 
 
@@ -23,6 +26,8 @@ static char *ngx_stream_egress_ratelimit_merge_srv_conf(ngx_conf_t *cf,
     void *parent, void *child);
 static char *ngx_stream_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_stream_egress_ratelimit_descriptor(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_stream_egress_ratelimit_compile(ngx_conf_t *cf,
     ngx_str_t *text, void **value);
 static ngx_int_t ngx_stream_egress_ratelimit_init(ngx_conf_t *cf);
@@ -33,6 +38,14 @@ static ngx_command_t  ngx_stream_egress_ratelimit_commands[] = {
     { ngx_string("egress_ratelimit"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
       ngx_stream_egress_ratelimit,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("egress_ratelimit_descriptor"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF
+          |NGX_CONF_1MORE,
+      ngx_stream_egress_ratelimit_descriptor,
       NGX_STREAM_SRV_CONF_OFFSET,
       0,
       NULL },
@@ -80,8 +93,8 @@ ngx_stream_egress_ratelimit_step(ngx_egress_flow_t *flow)
     rscf = ngx_stream_get_module_srv_conf((ngx_stream_session_t *) flow->data,
                                           ngx_stream_egress_ratelimit_module);
 
-    return ngx_egress_ratelimit(flow, rscf->limits,
-                                ngx_stream_egress_ratelimit_value);
+    return ngx_egress_ratelimit(flow, rscf->limits, rscf->descriptors,
+                              ngx_stream_egress_ratelimit_value);
 }
 
 
@@ -104,6 +117,7 @@ ngx_stream_egress_ratelimit_create_srv_conf(ngx_conf_t *cf)
     }
 
     rscf->limits = NGX_CONF_UNSET_PTR;
+    rscf->descriptors = NGX_CONF_UNSET_PTR;
 
     return rscf;
 }
@@ -117,6 +131,7 @@ ngx_stream_egress_ratelimit_merge_srv_conf(ngx_conf_t *cf, void *parent,
     ngx_stream_egress_ratelimit_srv_conf_t  *conf = child;
 
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
+    ngx_conf_merge_ptr_value(conf->descriptors, prev->descriptors, NULL);
 
     return NGX_CONF_OK;
 }
@@ -129,6 +144,17 @@ ngx_stream_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     return ngx_egress_ratelimit_limit(cf, &rscf->limits,
                                       ngx_stream_egress_ratelimit_compile);
+}
+
+
+static char *
+ngx_stream_egress_ratelimit_descriptor(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_stream_egress_ratelimit_srv_conf_t *rscf = conf;
+
+    return ngx_egress_ratelimit_actions(cf, &rscf->descriptors,
+                                        ngx_stream_egress_ratelimit_compile);
 }
 
 
