@@ -20,6 +20,12 @@
 /* an interval that is none: a quota by the calendar */
 #define NGX_EGRESS_RATELIMIT_PERIOD  0xffffffff
 
+/* what a token is for */
+
+#define NGX_EGRESS_RATELIMIT_REQUESTS     0
+#define NGX_EGRESS_RATELIMIT_CONNECTIONS  1
+#define NGX_EGRESS_RATELIMIT_BYTES        2
+
 #define NGX_EGRESS_RATELIMIT_MINUTE  0
 #define NGX_EGRESS_RATELIMIT_HOUR    1
 #define NGX_EGRESS_RATELIMIT_DAYS    2
@@ -27,7 +33,8 @@
 
 
 typedef struct {
-    uint64_t                  tokens;      /* of a full bucket, 32 bits */
+    uint64_t                  tokens;      /* of a full bucket, 32 bits but
+                                              for a period */
     uint64_t                  fill;        /* tokens per interval, 32 bits */
     uint32_t                  interval;    /* ms; 0: no tokens are asked */
 } ngx_egress_ratelimit_rate_t;
@@ -40,7 +47,7 @@ typedef struct {
  */
 
 typedef struct {
-    uint64_t                  level;
+    int64_t                   level;       /* 63 bits; less than 0 is owed */
     uint64_t                  last;        /* ms, of a monotonic clock */
     uint32_t                  interval;    /* the parts of a token in level */
 } ngx_egress_ratelimit_token_t;
@@ -88,6 +95,7 @@ struct ngx_egress_ratelimit_bucket_s {
     ngx_str_node_t               sn;       /* key: the name */
     ngx_egress_ratelimit_rate_t  rate;
     ngx_egress_ratelimit_period_t  *period;      /* or NULL */
+    ngx_uint_t                   unit;
 
     /* what a client in http gets to see; ngx_keyval_t *[] or NULL */
 
@@ -214,6 +222,7 @@ typedef struct {
     /* of ngx_egress_ratelimit_take(): */
 
     ngx_pool_cleanup_t             *cln;   /* to disconnect; or NULL */
+    ngx_pool_cleanup_t             *end;   /* to take the bytes; or NULL */
 
     ngx_egress_ratelimit_slot_t    *slot;  /* valid under the lock only */
     ngx_egress_ratelimit_connection_t  connection;
@@ -238,6 +247,7 @@ typedef struct {
     uint64_t                  would_limit;
     uint64_t                  full;
     uint64_t                  evicted;
+    uint64_t                  spent;       /* bytes */
 } ngx_egress_ratelimit_counts_t;
 
 
@@ -250,6 +260,15 @@ typedef ngx_int_t (*ngx_egress_ratelimit_compile_pt)(ngx_conf_t *cf,
     ngx_str_t *text, void **value);
 typedef ngx_int_t (*ngx_egress_ratelimit_value_pt)(ngx_egress_flow_t *flow,
     void *value, ngx_str_t *text);
+
+/* bytes from and to the client, when the request or session ends */
+typedef uint64_t (*ngx_egress_ratelimit_bytes_pt)(ngx_egress_flow_t *flow);
+
+
+/* ngx_egress_ratelimit_module.c */
+
+/* starts the timer that writes state files; may be called more than once */
+ngx_int_t ngx_egress_ratelimit_init_process(ngx_cycle_t *cycle);
 
 
 /* ngx_egress_ratelimit_limit.c */
@@ -304,7 +323,8 @@ ngx_int_t ngx_egress_ratelimit_find_match(ngx_egress_flow_t *flow,
  * memory, or a lock is broken.
  */
 ngx_int_t ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
-    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value);
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value,
+    ngx_egress_ratelimit_bytes_pt bytes);
 
 
 /*
@@ -400,6 +420,14 @@ ngx_int_t ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_clock_t *clock,
     ngx_egress_ratelimit_charge_t **refused);
 
+/*
+ * Takes what has been used already of a key's bucket: what is not there is
+ * owed.  Only the key, the bucket and the owner of the charge are looked at.
+ */
+void ngx_egress_ratelimit_spend(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, uint64_t n,
+    ngx_egress_ratelimit_clock_t *clock);
+
 /* sums up a row's shards, without their locks */
 void ngx_egress_ratelimit_count(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_row_t *row, ngx_egress_ratelimit_counts_t *counts);
@@ -436,6 +464,10 @@ ngx_uint_t ngx_egress_ratelimit_token_take(ngx_egress_ratelimit_token_t *token,
 void ngx_egress_ratelimit_token_give(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate, uint64_t cost);
 
+/* takes also what there isn't: it is owed, to parts of a token */
+void ngx_egress_ratelimit_token_spend(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate, uint64_t now, uint64_t n);
+
 /* a full bucket is the same as none */
 ngx_uint_t ngx_egress_ratelimit_token_full(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate, uint64_t now);
@@ -456,6 +488,8 @@ void ngx_egress_ratelimit_quota_init(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_span_t *span);
 ngx_uint_t ngx_egress_ratelimit_quota_take(ngx_egress_ratelimit_token_t *token,
     uint64_t tokens, ngx_egress_ratelimit_span_t *span, uint64_t cost);
+void ngx_egress_ratelimit_quota_spend(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_span_t *span, uint64_t n);
 void ngx_egress_ratelimit_quota_give(ngx_egress_ratelimit_token_t *token,
     uint64_t cost);
 uint64_t ngx_egress_ratelimit_quota_left(ngx_egress_ratelimit_token_t *token,

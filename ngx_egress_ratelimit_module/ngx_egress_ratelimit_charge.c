@@ -11,6 +11,16 @@
 #include <openssl/sha.h>
 
 
+/* what is done when a flow ends */
+
+typedef struct {
+    ngx_egress_flow_t              *flow;
+    ngx_egress_ratelimit_table_t   *table;
+    ngx_egress_ratelimit_charge_t   charge;
+    ngx_egress_ratelimit_bytes_pt   bytes;
+} ngx_egress_ratelimit_end_t;
+
+
 static ngx_int_t ngx_egress_ratelimit_collect(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table, ngx_array_t *limits,
     ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value);
@@ -41,9 +51,16 @@ static ngx_int_t ngx_egress_ratelimit_set_key(
 static uint64_t ngx_egress_ratelimit_owner(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table);
 static ngx_int_t ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
-    ngx_egress_ratelimit_table_t *table, ngx_uint_t before);
-static void ngx_egress_ratelimit_remember(
-    ngx_egress_ratelimit_charge_t *charge);
+    ngx_egress_ratelimit_table_t *table, ngx_uint_t before,
+    ngx_egress_ratelimit_bytes_pt bytes);
+static void ngx_egress_ratelimit_remember(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, ngx_uint_t passed,
+    ngx_egress_ratelimit_bytes_pt bytes);
+static void ngx_egress_ratelimit_at_end(void *data);
+static ngx_uint_t ngx_egress_ratelimit_paid(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_bucket_t *bucket, ngx_uint_t now);
+static void ngx_egress_ratelimit_paid_cleanup(void *data);
 static void ngx_egress_ratelimit_cleanup(void *data);
 static ngx_int_t ngx_egress_ratelimit_refuse(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_bucket_t *bucket);
@@ -58,7 +75,8 @@ static void ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
 
 ngx_int_t
 ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
-    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value)
+    ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value,
+    ngx_egress_ratelimit_bytes_pt bytes)
 {
     ngx_int_t                      rc;
     ngx_uint_t                     before;
@@ -92,7 +110,7 @@ ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
 
     if (rc == NGX_OK && charges->nelts != before) {
         flow->charged = 1;
-        rc = ngx_egress_ratelimit_decide(flow, table, before);
+        rc = ngx_egress_ratelimit_decide(flow, table, before, bytes);
 
     } else if (rc != NGX_OK) {
         charges->nelts = before;
@@ -320,6 +338,20 @@ ngx_egress_ratelimit_add(ngx_egress_flow_t *flow,
 
     *charge = *like;
 
+    if (charge->bucket->unit == NGX_EGRESS_RATELIMIT_CONNECTIONS
+        && ngx_egress_ratelimit_paid(flow, charge->bucket, 0))
+    {
+        charge->cost = 0;
+    }
+
+    if (charge->bucket->unit == NGX_EGRESS_RATELIMIT_BYTES) {
+        charge->end = ngx_pool_cleanup_add(flow->pool,
+                                         sizeof(ngx_egress_ratelimit_end_t));
+        if (charge->end == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     if (charge->bucket->connections) {
         charge->cln = ngx_pool_cleanup_add(flow->pool,
                                   sizeof(ngx_egress_ratelimit_connection_t));
@@ -424,7 +456,8 @@ ngx_egress_ratelimit_owner(ngx_egress_flow_t *flow,
 
 static ngx_int_t
 ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
-    ngx_egress_ratelimit_table_t *table, ngx_uint_t before)
+    ngx_egress_ratelimit_table_t *table, ngx_uint_t before,
+    ngx_egress_ratelimit_bytes_pt bytes)
 {
     ngx_uint_t                      i, n;
     ngx_array_t                    *charges;
@@ -447,7 +480,8 @@ ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
 
     for (i = 0; i < n; i++) {
         ngx_egress_ratelimit_log(flow, &charge[i]);
-        ngx_egress_ratelimit_remember(&charge[i]);
+        ngx_egress_ratelimit_remember(flow, table, &charge[i],
+                                      refused == NULL, bytes);
     }
 
     if (refused == NULL) {
@@ -466,19 +500,96 @@ ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
 
 /*
  * A connection is given back when the pool of the flow goes, whatever became
- * of it; the room for that has been found before it was counted.
+ * of it; the room for that has been found before it was counted.  So are the
+ * bytes taken then.
  */
 
 static void
-ngx_egress_ratelimit_remember(ngx_egress_ratelimit_charge_t *charge)
+ngx_egress_ratelimit_remember(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, ngx_uint_t passed,
+    ngx_egress_ratelimit_bytes_pt bytes)
 {
-    if (charge->connection.gauge == NULL) {
+    ngx_egress_ratelimit_end_t  *end;
+
+    if (charge->connection.gauge) {
+        *(ngx_egress_ratelimit_connection_t *) charge->cln->data =
+                                                          charge->connection;
+        charge->cln->handler = ngx_egress_ratelimit_cleanup;
+    }
+
+    if (!passed || !charge->enabled
+        || charge->result == NGX_EGRESS_RATELIMIT_FULL)
+    {
         return;
     }
 
-    *(ngx_egress_ratelimit_connection_t *) charge->cln->data =
-                                                          charge->connection;
-    charge->cln->handler = ngx_egress_ratelimit_cleanup;
+    if (charge->bucket->unit == NGX_EGRESS_RATELIMIT_CONNECTIONS) {
+        ngx_egress_ratelimit_paid(flow, charge->bucket, 1);
+    }
+
+    if (charge->end) {
+        end = charge->end->data;
+        end->flow = flow;
+        end->table = table;
+        end->charge = *charge;
+        end->bytes = bytes;
+        charge->end->handler = ngx_egress_ratelimit_at_end;
+    }
+}
+
+
+static void
+ngx_egress_ratelimit_at_end(void *data)
+{
+    ngx_egress_ratelimit_end_t *end = data;
+
+    ngx_egress_ratelimit_clock_t  clock;
+
+    ngx_egress_ratelimit_clock(&clock);
+    ngx_egress_ratelimit_spend(end->table, &end->charge,
+                               end->bytes(end->flow), &clock);
+}
+
+
+/*
+ * Has the client's connection paid for itself?  Known as long as it lives;
+ * who can't be remembered for want of memory pays again.
+ */
+
+static ngx_uint_t
+ngx_egress_ratelimit_paid(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_bucket_t *bucket, ngx_uint_t now)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = flow->connection->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_egress_ratelimit_paid_cleanup
+            && cln->data == (void *) bucket)
+        {
+            return 1;
+        }
+    }
+
+    if (now) {
+        cln = ngx_pool_cleanup_add(flow->connection->pool, 0);
+
+        if (cln) {
+            cln->handler = ngx_egress_ratelimit_paid_cleanup;
+            cln->data = bucket;
+        }
+    }
+
+    return 0;
+}
+
+
+/* nothing to clean up: it is how the pool's entry is found */
+
+static void
+ngx_egress_ratelimit_paid_cleanup(void *data)
+{
+    return;
 }
 
 

@@ -120,8 +120,8 @@ static ngx_str_t *
 ngx_egress_ratelimit_descriptor_name(ngx_pool_t *pool,
     ngx_egress_ratelimit_bucket_t *parent, ngx_array_t *args)
 {
-    size_t       len, k;
-    u_char       ch, *p;
+    size_t      len, k;
+    u_char      ch, *p;
     ngx_str_t  *name, *value;
     ngx_uint_t  i;
 

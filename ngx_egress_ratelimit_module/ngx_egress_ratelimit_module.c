@@ -12,6 +12,9 @@
 
 #define NGX_EGRESS_RATELIMIT_MAX      4294967295ULL
 
+/* ms; with as many tokens the product has 63 bits */
+#define NGX_EGRESS_RATELIMIT_INTERVAL     2147483647
+
 /* ms between writing of states, and after one that failed */
 #define NGX_EGRESS_RATELIMIT_SAVE         1000
 #define NGX_EGRESS_RATELIMIT_SAVE_FAILED  60000
@@ -26,7 +29,6 @@ static ngx_int_t ngx_egress_ratelimit_init_conf(ngx_cycle_t *cycle,
 
 static ngx_int_t ngx_egress_ratelimit_check_states(ngx_cycle_t *cycle,
     ngx_egress_ratelimit_conf_t *rcf);
-static ngx_int_t ngx_egress_ratelimit_init_process(ngx_cycle_t *cycle);
 static void ngx_egress_ratelimit_exit_master(ngx_cycle_t *cycle);
 static ngx_uint_t ngx_egress_ratelimit_save(ngx_cycle_t *cycle,
     ngx_uint_t last);
@@ -79,6 +81,14 @@ static ngx_conf_enum_t  ngx_egress_ratelimit_x_ratelimit[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_egress_ratelimit_units[] = {
+    { ngx_string("requests"), NGX_EGRESS_RATELIMIT_REQUESTS },
+    { ngx_string("connections"), NGX_EGRESS_RATELIMIT_CONNECTIONS },
+    { ngx_string("bytes"), NGX_EGRESS_RATELIMIT_BYTES },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_command_t  ngx_egress_ratelimit_commands[] = {
 
     { ngx_string("bucket"),
@@ -108,6 +118,13 @@ static ngx_command_t  ngx_egress_ratelimit_commands[] = {
       0,
       0,
       NULL },
+
+    { ngx_string("unit"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      0,
+      offsetof(ngx_egress_ratelimit_bucket_t, unit),
+      &ngx_egress_ratelimit_units },
 
     { ngx_string("period"),
       NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
@@ -232,7 +249,7 @@ ngx_module_t  ngx_egress_ratelimit_module = {
     NGX_EGRESS_MODULE,                     /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    ngx_egress_ratelimit_init_process,     /* init process */
+    NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -285,21 +302,25 @@ ngx_egress_ratelimit_init_conf(ngx_cycle_t *cycle, void *conf)
 }
 
 
-/* the first worker writes the states, each second, and the master at last */
+/*
+ * The first worker writes the states, each second, and the master at last.
+ * Called by the adapters: in a static build this module is initialized before
+ * there are timers.
+ */
 
-static ngx_int_t
+ngx_int_t
 ngx_egress_ratelimit_init_process(ngx_cycle_t *cycle)
 {
     ngx_uint_t                       i, n;
-    ngx_event_t                     *ev;
     ngx_egress_ratelimit_conf_t     *rcf;
     ngx_egress_ratelimit_bucket_t  **bucket;
 
+    static ngx_event_t       timer;
     static ngx_connection_t  dumb;
 
     rcf = ngx_egress_get_conf(cycle, &ngx_egress_ratelimit_module);
 
-    if (rcf == NULL
+    if (rcf == NULL || timer.timer_set
         || (ngx_process != NGX_PROCESS_SINGLE
             && (ngx_process != NGX_PROCESS_WORKER || ngx_worker != 0)))
     {
@@ -317,19 +338,14 @@ ngx_egress_ratelimit_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    ev = ngx_pcalloc(cycle->pool, sizeof(ngx_event_t));
-    if (ev == NULL) {
-        return NGX_ERROR;
-    }
-
     dumb.fd = (ngx_socket_t) -1;
 
-    ev->handler = ngx_egress_ratelimit_timer;
-    ev->data = &dumb;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
+    timer.handler = ngx_egress_ratelimit_timer;
+    timer.data = &dumb;
+    timer.log = cycle->log;
+    timer.cancelable = 1;
 
-    ngx_add_timer(ev, NGX_EGRESS_RATELIMIT_SAVE);
+    ngx_add_timer(&timer, NGX_EGRESS_RATELIMIT_SAVE);
 
     return NGX_OK;
 }
@@ -339,6 +355,10 @@ static void
 ngx_egress_ratelimit_timer(ngx_event_t *ev)
 {
     ngx_uint_t  failed;
+
+    /* without a master, a reload brings another cycle */
+
+    ev->log = ngx_cycle->log;
 
     failed = ngx_egress_ratelimit_save((ngx_cycle_t *) ngx_cycle, 0);
 
@@ -559,6 +579,8 @@ ngx_egress_ratelimit_inherit(ngx_egress_ratelimit_bucket_t *bucket)
     child = bucket->children->elts;
 
     for (i = 0; i < bucket->children->nelts; i++) {
+        ngx_conf_init_uint_value(child[i]->unit, bucket->unit);
+
         child[i]->status = bucket->status;
         child[i]->body = bucket->body;
         child[i]->headers = bucket->headers;
@@ -627,6 +649,7 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
     bucket->on_full = NGX_CONF_UNSET;
     bucket->conf = rcf;
     bucket->consume = NGX_CONF_UNSET;
+    bucket->unit = NGX_CONF_UNSET_UINT;
     bucket->share = NGX_CONF_UNSET_UINT;
     bucket->x_ratelimit = NGX_CONF_UNSET_UINT;
     bucket->retry_after = NGX_CONF_UNSET;
@@ -696,6 +719,19 @@ ngx_egress_ratelimit_complete(ngx_conf_t *cf,
         bucket->rate.interval = NGX_EGRESS_RATELIMIT_PERIOD;
     }
 
+    /* in parts of a token, tokens have 64 bits */
+
+    if ((bucket->period == NULL
+         && bucket->rate.tokens > NGX_EGRESS_RATELIMIT_MAX)
+        || bucket->rate.fill > NGX_EGRESS_RATELIMIT_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"tokens\" and \"fill\" of bucket \"%V\" must be "
+                           "%uL at most", &bucket->sn.str,
+                           (uint64_t) NGX_EGRESS_RATELIMIT_MAX);
+        return NGX_CONF_ERROR;
+    }
+
     if (bucket->state.len && bucket->period == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"state\" of bucket \"%V\" is of no use "
@@ -734,6 +770,10 @@ ngx_egress_ratelimit_complete(ngx_conf_t *cf,
     }
 
     ngx_conf_init_value(bucket->consume, 1);
+
+    if (bucket->parent == NULL) {
+        ngx_conf_init_uint_value(bucket->unit, NGX_EGRESS_RATELIMIT_REQUESTS);
+    }
     ngx_conf_init_value(bucket->on_full, 0);
     ngx_conf_init_uint_value(bucket->share, 500000);
     ngx_conf_init_uint_value(bucket->x_ratelimit, 0);
@@ -764,7 +804,7 @@ ngx_egress_ratelimit_number(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     n = ngx_atoof(value[1].data, value[1].len);
 
-    if (n < 1 || (uint64_t) n > NGX_EGRESS_RATELIMIT_MAX) {
+    if (n < 1) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" in \"%V\"",
                            &value[1], &cmd->name);
@@ -793,7 +833,7 @@ ngx_egress_ratelimit_interval(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ms = ngx_parse_time(&value[1], 0);
 
-    if (ms < 1 || (uint64_t) ms >= NGX_EGRESS_RATELIMIT_PERIOD) {
+    if (ms < 1 || ms > NGX_EGRESS_RATELIMIT_INTERVAL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" in \"%V\"",
                            &value[1], &cmd->name);

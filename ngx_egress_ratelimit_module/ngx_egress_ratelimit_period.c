@@ -45,7 +45,7 @@ ngx_egress_ratelimit_quota_take(ngx_egress_ratelimit_token_t *token,
 {
     ngx_egress_ratelimit_quota_renew(token, span);
 
-    if (cost > tokens || token->level > tokens - cost) {
+    if (cost > tokens || (uint64_t) token->level > tokens - cost) {
         return 0;
     }
 
@@ -56,10 +56,20 @@ ngx_egress_ratelimit_quota_take(ngx_egress_ratelimit_token_t *token,
 
 
 void
+ngx_egress_ratelimit_quota_spend(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_span_t *span, uint64_t n)
+{
+    ngx_egress_ratelimit_quota_renew(token, span);
+
+    token->level += n;
+}
+
+
+void
 ngx_egress_ratelimit_quota_give(ngx_egress_ratelimit_token_t *token,
     uint64_t cost)
 {
-    token->level -= ngx_min(cost, token->level);
+    token->level -= ngx_min(cost, (uint64_t) token->level);
 }
 
 
@@ -69,7 +79,7 @@ ngx_egress_ratelimit_quota_left(ngx_egress_ratelimit_token_t *token,
 {
     ngx_egress_ratelimit_quota_renew(token, span);
 
-    return (token->level < tokens) ? tokens - token->level : 0;
+    return ((uint64_t) token->level < tokens) ? tokens - token->level : 0;
 }
 
 

@@ -100,6 +100,10 @@ static ngx_egress_ratelimit_field_t  ngx_egress_ratelimit_fields[] = {
       "Keys, full again, that made room for others.",
       offsetof(ngx_egress_ratelimit_sample_t, counts.evicted), 0 },
 
+    { "bytes", "egress_ratelimit_bytes_total", "counter",
+      "Bytes that were charged.",
+      offsetof(ngx_egress_ratelimit_sample_t, counts.spent), 0 },
+
     { NULL, NULL, NULL, NULL, 0, 0 }
 };
 

@@ -83,7 +83,7 @@ ngx_egress_ratelimit_save_state(ngx_egress_ratelimit_table_t *table,
 
     ngx_egress_ratelimit_count(table, bucket->row, &counts);
 
-    if (counts.allowed == bucket->row->saved) {
+    if (counts.allowed + counts.spent == bucket->row->saved) {
         return NGX_OK;
     }
 
@@ -109,7 +109,7 @@ ngx_egress_ratelimit_save_state(ngx_egress_ratelimit_table_t *table,
     ngx_free(text.data);
 
     if (rc == NGX_OK) {
-        bucket->row->saved = counts.allowed;
+        bucket->row->saved = counts.allowed + counts.spent;
     }
 
     return rc;

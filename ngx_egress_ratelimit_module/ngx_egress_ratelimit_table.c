@@ -1041,5 +1041,6 @@ ngx_egress_ratelimit_count(ngx_egress_ratelimit_table_t *table,
         counts->would_limit += part->would_limit;
         counts->full += part->full;
         counts->evicted += part->evicted;
+        counts->spent += part->spent;
     }
 }

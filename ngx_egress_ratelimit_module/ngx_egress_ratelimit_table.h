@@ -65,7 +65,8 @@ typedef struct {
     uint64_t                      would_limit;
     uint64_t                      full;
     uint64_t                      evicted;
-    uint64_t                      pad[6];  /* no false sharing */
+    uint64_t                      spent;   /* bytes */
+    uint64_t                      pad[5];  /* no false sharing */
 } ngx_egress_ratelimit_part_t;
 
 

@@ -189,9 +189,18 @@ ngx_egress_ratelimit_pay(ngx_egress_ratelimit_charge_t *charge,
     uint64_t                        need;
     ngx_uint_t                      passed;
     ngx_egress_ratelimit_span_t     span;
+    ngx_egress_ratelimit_token_t    copy;
     ngx_egress_ratelimit_bucket_t  *bucket;
 
     bucket = charge->bucket;
+
+    /* bytes are taken when they are known: then there has to be one */
+
+    if (bucket->unit == NGX_EGRESS_RATELIMIT_BYTES) {
+        copy = *token;
+        token = &copy;
+        charge->cost = 1;
+    }
 
     if (bucket->period) {
         ngx_egress_ratelimit_period_span(bucket->period, clock->sec, &span);
@@ -262,6 +271,11 @@ ngx_egress_ratelimit_give_back(ngx_egress_ratelimit_charge_t *charge)
 
     token = charge->slot->token[charge->slot->cur];
 
+    if (charge->bucket->unit == NGX_EGRESS_RATELIMIT_BYTES) {
+        ngx_egress_ratelimit_disconnect(&charge->connection);
+        return;
+    }
+
     if (charge->bucket->period) {
         ngx_egress_ratelimit_quota_give(&token, charge->cost);
 
@@ -273,6 +287,52 @@ ngx_egress_ratelimit_give_back(ngx_egress_ratelimit_charge_t *charge)
     ngx_egress_ratelimit_set_token(charge->slot, &token);
 
     ngx_egress_ratelimit_disconnect(&charge->connection);
+}
+
+
+void
+ngx_egress_ratelimit_spend(ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charge, uint64_t n,
+    ngx_egress_ratelimit_clock_t *clock)
+{
+    ngx_uint_t                      shard;
+    ngx_egress_ratelimit_span_t     span;
+    ngx_egress_ratelimit_slot_t    *slot;
+    ngx_egress_ratelimit_token_t    token;
+    ngx_egress_ratelimit_bucket_t  *bucket;
+
+    bucket = charge->bucket;
+    shard = ngx_egress_ratelimit_shard(table, bucket->row, &charge->key);
+
+    if (ngx_egress_ratelimit_lock(table, shard) != NGX_OK) {
+        return;
+    }
+
+    /* a bucket that was full may have made room meanwhile */
+
+    slot = ngx_egress_ratelimit_get_slot(table, shard, charge, clock);
+
+    if (slot == NULL) {
+        bucket->row->parts[shard].full++;
+
+    } else {
+        token = slot->token[slot->cur];
+
+        if (bucket->period) {
+            ngx_egress_ratelimit_period_span(bucket->period, clock->sec,
+                                             &span);
+            ngx_egress_ratelimit_quota_spend(&token, &span, n);
+
+        } else {
+            ngx_egress_ratelimit_token_spend(&token, &bucket->rate, clock->ms,
+                                             n);
+        }
+
+        ngx_egress_ratelimit_set_token(slot, &token);
+        bucket->row->parts[shard].spent += n;
+    }
+
+    ngx_egress_ratelimit_unlock(table, shard);
 }
 
 

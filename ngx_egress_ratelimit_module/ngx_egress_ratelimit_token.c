@@ -9,6 +9,9 @@
 #include <ngx_egress_ratelimit.h>
 
 
+#define NGX_EGRESS_RATELIMIT_DEBT  (1LL << 62)
+
+
 static void ngx_egress_ratelimit_token_convert(
     ngx_egress_ratelimit_token_t *token, ngx_egress_ratelimit_rate_t *rate,
     uint64_t now);
@@ -32,7 +35,7 @@ ngx_uint_t
 ngx_egress_ratelimit_token_take(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate, uint64_t now, uint64_t cost)
 {
-    uint64_t  parts;
+    int64_t  parts;
 
     ngx_egress_ratelimit_token_refill(token, rate, now);
 
@@ -56,6 +59,23 @@ ngx_egress_ratelimit_token_take(ngx_egress_ratelimit_token_t *token,
 }
 
 
+/* a debt of more than 62 bits is one of years in any case */
+
+void
+ngx_egress_ratelimit_token_spend(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_rate_t *rate, uint64_t now, uint64_t n)
+{
+    ngx_egress_ratelimit_token_refill(token, rate, now);
+
+    if (rate->interval == 0 || token->level < -NGX_EGRESS_RATELIMIT_DEBT) {
+        return;
+    }
+
+    n = ngx_min(n, NGX_EGRESS_RATELIMIT_DEBT / rate->interval);
+    token->level -= n * rate->interval;
+}
+
+
 /* of what was taken at the same time, so the bucket can't overflow */
 
 void
@@ -73,7 +93,7 @@ ngx_egress_ratelimit_token_full(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_token_refill(token, rate, now);
 
     return rate->interval == 0
-           || token->level == rate->tokens * rate->interval;
+           || token->level == (int64_t) (rate->tokens * rate->interval);
 }
 
 
@@ -81,7 +101,8 @@ uint64_t
 ngx_egress_ratelimit_token_left(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate)
 {
-    return rate->interval ? token->level / rate->interval : 0;
+    return (rate->interval && token->level > 0) ? token->level / rate->interval
+                                                : 0;
 }
 
 
@@ -89,7 +110,8 @@ uint64_t
 ngx_egress_ratelimit_token_wait(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate, uint64_t cost)
 {
-    uint64_t  parts;
+    int64_t   parts;
+    uint64_t  need;
 
     if (rate->interval == 0) {
         return 0;
@@ -105,9 +127,9 @@ ngx_egress_ratelimit_token_wait(ngx_egress_ratelimit_token_t *token,
         return 0;
     }
 
-    parts -= token->level;
+    need = (uint64_t) parts - token->level;
 
-    return parts / rate->fill + (parts % rate->fill != 0);
+    return need / rate->fill + (need % rate->fill != 0);
 }
 
 
@@ -115,8 +137,8 @@ void
 ngx_egress_ratelimit_token_refill(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate, uint64_t now)
 {
-    int64_t   elapsed;
-    uint64_t  full, need;
+    int64_t   elapsed, full;
+    uint64_t  need;
 
     if (rate->interval == 0) {
         return;
@@ -146,7 +168,7 @@ ngx_egress_ratelimit_token_refill(ngx_egress_ratelimit_token_t *token,
     }
 
     token->last = now;
-    need = full - token->level;
+    need = (uint64_t) full - token->level;
 
     if ((uint64_t) elapsed > need / rate->fill) {
         token->level = full;
@@ -161,7 +183,7 @@ static void
 ngx_egress_ratelimit_token_convert(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_rate_t *rate, uint64_t now)
 {
-    uint64_t  whole, part;
+    int64_t  whole, part;
 
     if (token->interval == 0
         || token->interval == NGX_EGRESS_RATELIMIT_PERIOD)
@@ -173,10 +195,14 @@ ngx_egress_ratelimit_token_convert(ngx_egress_ratelimit_token_t *token,
     whole = token->level / token->interval;
     part = token->level % token->interval;
 
-    token->level = (whole < rate->tokens)
+    /* a debt that the product can't hold stays one of years */
+
+    whole = ngx_max(whole, -2147483648LL);
+
+    token->level = (whole < (int64_t) rate->tokens)
                    ? whole * rate->interval
                      + part * rate->interval / token->interval
-                   : rate->tokens * rate->interval;
+                   : (int64_t) (rate->tokens * rate->interval);
 
     token->interval = rate->interval;
 }

@@ -30,6 +30,7 @@ typedef struct {
 static ngx_int_t ngx_http_egress_ratelimit_step(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_http_egress_ratelimit_value(ngx_egress_flow_t *flow,
     void *value, ngx_str_t *text);
+static uint64_t ngx_http_egress_ratelimit_bytes(ngx_egress_flow_t *flow);
 static ngx_http_egress_ratelimit_ctx_t *ngx_http_egress_ratelimit_get_ctx(
     ngx_http_request_t *r, ngx_uint_t create);
 static void ngx_http_egress_ratelimit_cleanup(void *data);
@@ -117,7 +118,7 @@ ngx_module_t  ngx_http_egress_ratelimit_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_egress_ratelimit_init_process,     /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -153,7 +154,8 @@ ngx_http_egress_ratelimit_step(ngx_egress_flow_t *flow)
     flow->charges = ctx->charges;
 
     rc = ngx_egress_ratelimit(flow, rlcf->limits, rlcf->descriptors,
-                              ngx_http_egress_ratelimit_value);
+                              ngx_http_egress_ratelimit_value,
+                              ngx_http_egress_ratelimit_bytes);
 
     ctx->charges = flow->charges;
 
@@ -170,6 +172,15 @@ ngx_http_egress_ratelimit_value(ngx_egress_flow_t *flow, void *value,
     ngx_str_t *text)
 {
     return ngx_http_complex_value(flow->data, value, text);
+}
+
+
+static uint64_t
+ngx_http_egress_ratelimit_bytes(ngx_egress_flow_t *flow)
+{
+    ngx_http_request_t *r = flow->data;
+
+    return (uint64_t) r->request_length + r->connection->sent;
 }
 
 

@@ -21,6 +21,7 @@ typedef struct {
 static ngx_int_t ngx_stream_egress_ratelimit_step(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_stream_egress_ratelimit_value(ngx_egress_flow_t *flow,
     void *value, ngx_str_t *text);
+static uint64_t ngx_stream_egress_ratelimit_bytes(ngx_egress_flow_t *flow);
 static void *ngx_stream_egress_ratelimit_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_stream_egress_ratelimit_merge_srv_conf(ngx_conf_t *cf,
     void *parent, void *child);
@@ -76,7 +77,7 @@ ngx_module_t  ngx_stream_egress_ratelimit_module = {
     NGX_STREAM_MODULE,                     /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_egress_ratelimit_init_process,     /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -94,7 +95,8 @@ ngx_stream_egress_ratelimit_step(ngx_egress_flow_t *flow)
                                           ngx_stream_egress_ratelimit_module);
 
     return ngx_egress_ratelimit(flow, rscf->limits, rscf->descriptors,
-                              ngx_stream_egress_ratelimit_value);
+                              ngx_stream_egress_ratelimit_value,
+                              ngx_stream_egress_ratelimit_bytes);
 }
 
 
@@ -103,6 +105,15 @@ ngx_stream_egress_ratelimit_value(ngx_egress_flow_t *flow, void *value,
     ngx_str_t *text)
 {
     return ngx_stream_complex_value(flow->data, value, text);
+}
+
+
+static uint64_t
+ngx_stream_egress_ratelimit_bytes(ngx_egress_flow_t *flow)
+{
+    ngx_stream_session_t *s = flow->data;
+
+    return (uint64_t) s->received + s->connection->sent;
 }
 
 

@@ -47,7 +47,7 @@ my @egress = (
 	[ 'bucket b { tokens 1.5; interval 1s; }',
 		'invalid value "1.5" in "tokens"' ],
 	[ 'bucket b { tokens 4294967296; interval 1s; }',
-		'invalid value "4294967296" in "tokens"' ],
+		'"tokens" and "fill" of bucket "b" must be 4294967295 at most' ],
 	[ 'bucket b { tokens 99999999999999999999; interval 1s; }',
 		'invalid value "99999999999999999999" in "tokens"' ],
 	[ 'bucket b { tokens 1; interval 1s; fill 0; }',
@@ -62,8 +62,8 @@ my @egress = (
 		'invalid value "0" in "interval"' ],
 	[ 'bucket b { tokens 1; interval often; }',
 		'invalid value "often" in "interval"' ],
-	[ 'bucket b { tokens 1; interval 50d; }',
-		'invalid value "50d" in "interval"' ],
+	[ 'bucket b { tokens 1; interval 25d; }',
+		'invalid value "25d" in "interval"' ],
 	[ 'bucket b { tokens 1; interval 1s; status 200; }',
 		'invalid value "200" in "status"' ],
 	[ 'bucket b { tokens 1; interval 1s; status 600; }',
@@ -165,8 +165,10 @@ my @egress = (
 		'"retry_after" directive is duplicate' ],
 	[ 'bucket b { tokens 1; interval 1s; x_ratelimit_headers on; }',
 		'invalid value "on"' ],
-	[ 'bucket b { tokens 1; interval 1s; unit bytes; }',
-		'unknown directive "unit"' ],
+	[ 'bucket b { tokens 1; interval 1s; unit miles; }',
+		'invalid value "miles"' ],
+	[ 'bucket b { tokens 1; interval 1s; unit bytes; unit bytes; }',
+		'"unit" directive is duplicate' ],
 	[ 'bucket b { tokens 1; interval 1s; action allow; }',
 		'"action" directive is not allowed here' ],
 );
@@ -237,11 +239,12 @@ my @server = (
 # what is right
 
 my @good = (
+	'bucket b { tokens 99999999999999; period day; unit bytes; descriptor a=1 { tokens 1; period day; unit requests; } }',
 	'bucket b { tokens 1; interval 1s; descriptor a=1 b { tokens 1; period day; state c; } descriptor c { max_connections 1; } }',
 	'bucket b { tokens 1; period month; zone UTC; state b.state; }',
 	'bucket b { max_connections 1; }',
 	'bucket b { tokens 1; interval 1s; }',
-	'bucket b { tokens 4294967295; fill 4294967295; interval 49d; status 503; on_full allow; header a b; header a ""; header x-c "d e"; header_always a b; request_header c d; body ""; retry_after on; x_ratelimit_headers off; share 1/10000; }',
+	'bucket b { tokens 4294967295; fill 4294967295; interval 24d; status 503; on_full allow; header a b; header a ""; header x-c "d e"; header_always a b; request_header c d; body ""; retry_after on; x_ratelimit_headers off; share 1/10000; }',
 );
 
 $t->plan(@egress + 2 * @server + @good + 3);

@@ -25,6 +25,7 @@ static void test_bounds(void);
 static void test_reload(void);
 static void test_drift(void);
 static void test_cost(void);
+static void test_spend(void);
 
 
 int
@@ -36,6 +37,7 @@ main(void)
     test_reload();
     test_drift();
     test_cost();
+    test_spend();
 
     printf("1..%lu\n", (unsigned long) tests);
 
@@ -130,13 +132,13 @@ static void
 test_bounds(void)
 {
     ngx_egress_ratelimit_rate_t   rate = { 4294967295U, 4294967295U,
-                                          4294967294U };
+                                          2147483647U };
     ngx_egress_ratelimit_token_t  token;
 
     ngx_egress_ratelimit_token_init(&token, &rate, 0);
 
     ok(take(&token, &rate, 0, 1000) == 1000, "largest values");
-    ok(!ngx_egress_ratelimit_token_full(&token, &rate, 999),
+    ok(!ngx_egress_ratelimit_token_full(&token, &rate, 499),
        "largest, not full");
     ok(ngx_egress_ratelimit_token_full(&token, &rate, 1000), "largest, full");
     ok(ngx_egress_ratelimit_token_full(&token, &rate, (uint64_t) 1 << 62),
@@ -178,8 +180,8 @@ test_reload(void)
     ok(take(&token, &rate, 0, 100) == 0, "more tokens come by time only");
 
     ngx_egress_ratelimit_token_init(&token, &rate, 0);
-    token.interval = 4294967294U;
-    token.level = (uint64_t) 4294967295U * 4294967294U;
+    token.interval = 2147483647U;
+    token.level = (uint64_t) 4294967295U * 2147483647U;
     ok(take(&token, &rate, 0, 100) == 20, "largest level");
 }
 
@@ -252,9 +254,52 @@ test_cost(void)
     ok(ngx_egress_ratelimit_token_left(&token, &rate) == 4, "cost given back");
 
     rate.tokens = 4294967295U;
-    rate.interval = 4294967294U;
+    rate.interval = 2147483647U;
 
     ngx_egress_ratelimit_token_init(&token, &rate, 0);
     ok(ngx_egress_ratelimit_token_take(&token, &rate, 0, 4294967295U)
        && token.level == 0, "largest cost");
+}
+
+
+static void
+test_spend(void)
+{
+    uint64_t                      i, owed, got;
+    ngx_egress_ratelimit_rate_t   rate = { 10, 3, 1000 };
+    ngx_egress_ratelimit_token_t  token;
+
+    ngx_egress_ratelimit_token_init(&token, &rate, 0);
+    ngx_egress_ratelimit_token_spend(&token, &rate, 0, 4);
+    ok(ngx_egress_ratelimit_token_left(&token, &rate) == 6, "spent");
+
+    /* 13 are owed: one more is there after 14000 / 3 ms */
+
+    ngx_egress_ratelimit_token_spend(&token, &rate, 0, 19);
+    ok(ngx_egress_ratelimit_token_left(&token, &rate) == 0, "owes");
+    ok(!ngx_egress_ratelimit_token_full(&token, &rate, 4334), "not full");
+    ok(!ngx_egress_ratelimit_token_take(&token, &rate, 4666, 1), "owes still");
+    ok(ngx_egress_ratelimit_token_take(&token, &rate, 4667, 1), "paid");
+
+    ngx_egress_ratelimit_token_spend(&token, &rate, 5000, (uint64_t) -1);
+    ok(!ngx_egress_ratelimit_token_take(&token, &rate, 1000000000, 1),
+       "owes for years");
+
+    /* what is spent beyond is neither lost nor given, in the long run */
+
+    ngx_egress_ratelimit_token_init(&token, &rate, 0);
+    srandom(2);
+
+    for (i = 0, got = 0; i < 1000000; i += random() % 50) {
+        if (ngx_egress_ratelimit_token_take(&token, &rate, i, 1)) {
+            owed = random() % 100;
+            ngx_egress_ratelimit_token_spend(&token, &rate, i, owed);
+            got += owed + 1;
+        }
+    }
+
+    ngx_egress_ratelimit_token_refill(&token, &rate, i);
+
+    ok((int64_t) (10 + i * 3 / 1000 - got) == (token.level >= 0
+       ? token.level / 1000 : -((999 - token.level) / 1000)), "exact");
 }
