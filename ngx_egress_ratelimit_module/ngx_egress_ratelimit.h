@@ -488,6 +488,11 @@ void ngx_egress_ratelimit_quota_init(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_span_t *span);
 ngx_uint_t ngx_egress_ratelimit_quota_take(ngx_egress_ratelimit_token_t *token,
     uint64_t tokens, ngx_egress_ratelimit_span_t *span, uint64_t cost);
+
+/* begins the period that it is now; all of the others do so, too */
+void ngx_egress_ratelimit_quota_renew(ngx_egress_ratelimit_token_t *token,
+    ngx_egress_ratelimit_span_t *span);
+
 void ngx_egress_ratelimit_quota_spend(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_span_t *span, uint64_t n);
 void ngx_egress_ratelimit_quota_give(ngx_egress_ratelimit_token_t *token,

@@ -14,8 +14,6 @@
 #define NGX_EGRESS_RATELIMIT_ZONES    "/usr/share/zoneinfo"
 
 
-static void ngx_egress_ratelimit_quota_renew(
-    ngx_egress_ratelimit_token_t *token, ngx_egress_ratelimit_span_t *span);
 static int64_t ngx_egress_ratelimit_next(ngx_uint_t kind, int64_t local);
 static int64_t ngx_egress_ratelimit_next_month(int64_t day);
 static int64_t ngx_egress_ratelimit_floor(int64_t n, int64_t d);
@@ -106,7 +104,7 @@ ngx_egress_ratelimit_quota_wait(ngx_egress_ratelimit_token_t *token,
  * stays used.
  */
 
-static void
+void
 ngx_egress_ratelimit_quota_renew(ngx_egress_ratelimit_token_t *token,
     ngx_egress_ratelimit_span_t *span)
 {

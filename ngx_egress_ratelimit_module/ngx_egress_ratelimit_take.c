@@ -170,6 +170,13 @@ ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
     passed = ngx_egress_ratelimit_pay(charge, &token, clock);
 
     if (!passed) {
+
+        /* a period that is another by a clock that was set back is kept */
+
+        if (token.last != slot->token[slot->cur].last) {
+            ngx_egress_ratelimit_set_token(slot, &token);
+        }
+
         ngx_egress_ratelimit_disconnect(&charge->connection);
         charge->result = NGX_EGRESS_RATELIMIT_LIMITED;
         return;
@@ -194,7 +201,12 @@ ngx_egress_ratelimit_pay(ngx_egress_ratelimit_charge_t *charge,
 
     bucket = charge->bucket;
 
-    /* bytes are taken when they are known: then there has to be one */
+    if (bucket->period) {
+        ngx_egress_ratelimit_period_span(bucket->period, clock->sec, &span);
+        ngx_egress_ratelimit_quota_renew(token, &span);
+    }
+
+    /* bytes are taken when they are known: now there has to be one */
 
     if (bucket->unit == NGX_EGRESS_RATELIMIT_BYTES) {
         copy = *token;
@@ -203,8 +215,6 @@ ngx_egress_ratelimit_pay(ngx_egress_ratelimit_charge_t *charge,
     }
 
     if (bucket->period) {
-        ngx_egress_ratelimit_period_span(bucket->period, clock->sec, &span);
-
         passed = ngx_egress_ratelimit_quota_take(token, bucket->rate.tokens,
                                                  &span, charge->cost);
         need = passed ? 1 : charge->cost;
