@@ -2,7 +2,8 @@
 
 # (C) 2026 Egress Gateway authors
 
-# Tests for egress_ratelimit: four workers under wrk, and some that are killed.
+# Tests for egress_ratelimit: four workers under wrk, reloads, and workers that
+# are killed.
 
 ###############################################################################
 
@@ -44,6 +45,7 @@ egress {
 
     bucket plain   { tokens 2000; fill 1; interval 1000s; }
     bucket keyed   { tokens 1000; fill 1; interval 1000s; }
+    bucket live    { tokens 3000; fill 1; interval 1000s; }
     bucket killed  { tokens 6000; fill 1; interval 1000s; }
     bucket brief   { tokens 1; fill 1000; interval 1ms; share 100%; }
 }
@@ -74,6 +76,11 @@ http {
             proxy_pass        http://egress;
         }
 
+        location /live {
+            egress_ratelimit  bucket=live;
+            proxy_pass        http://egress;
+        }
+
         location /killed {
             egress_ratelimit  bucket=brief  key=$request_id;
             egress_ratelimit  bucket=killed;
@@ -92,7 +99,7 @@ http {
 
 EOF
 
-$t->run()->plan(6);
+$t->run()->plan(9);
 
 ###############################################################################
 
@@ -102,9 +109,26 @@ is(wrk('/plain', 2), 2000, 'exact');
 is(wrk('/plain', 1), 0, 'and no more');
 is(wrk('/keyed?k=1', 1), 1000, 'exact with a key');
 
+# reloads in the middle: old and new workers have the same buckets
+
+my $wrk = start('/live', 3);
+
+foreach (1 .. 4) {
+	select undef, undef, undef, 0.05;
+	kill 'HUP', $t->{pid};
+}
+
+# an answer may be lost with a connection that an old worker closes
+
+my $n = count($wrk);
+
+cmp_ok($n, '<=', 3000, 'reloads, not more than there were');
+cmp_ok($n, '>=', 3000 - 4 * 32, 'none lost but those on the way');
+is(wrk('/live', 1), 0, 'and limited');
+
 # workers that are killed in the middle take what they had, and no more
 
-my $wrk = start('/killed', 4);
+$wrk = start('/killed', 4);
 
 foreach (1 .. 8) {
 	select undef, undef, undef, 0.2;
@@ -112,7 +136,7 @@ foreach (1 .. 8) {
 	kill 'KILL', $pid if $pid;
 }
 
-my $n = count($wrk);
+$n = count($wrk);
 
 cmp_ok($n, '<=', 6000, 'not more than there were');
 cmp_ok($n, '>=', 6000 - 8 * 32, 'none lost but those on the way');
