@@ -31,6 +31,7 @@ my $t = Test::Nginx->new()->has_daemon('wrk')
 daemon off;
 
 worker_processes 4;
+worker_priority  19;
 
 events {
 }
@@ -111,7 +112,7 @@ is(wrk('/keyed?k=1', 1), 1000, 'exact with a key');
 
 # reloads in the middle: old and new workers have the same buckets
 
-my $wrk = start('/live', 3);
+my $wrk = start('/live', 2);
 
 foreach (1 .. 4) {
 	select undef, undef, undef, 0.05;
@@ -128,7 +129,7 @@ is(wrk('/live', 1), 0, 'and limited');
 
 # workers that are killed in the middle take what they had, and no more
 
-$wrk = start('/killed', 4);
+$wrk = start('/killed', 3);
 
 foreach (1 .. 8) {
 	select undef, undef, undef, 0.2;
@@ -151,7 +152,9 @@ sub wrk {
 sub start {
 	my ($uri, $seconds) = @_;
 
-	open my $wrk, '-|', 'wrk', '-t', 2, '-c', 32, '-d', $seconds,
+	# tests that run at the same time need the processors, too
+
+	open my $wrk, '-|', 'nice', '-n', 19, 'wrk', '-t', 1, '-c', 32, '-d', $seconds,
 		'-H', 'Host: api.example.com',
 		'http://127.0.0.1:' . port(8080) . $uri
 		or die "can't run wrk: $!\n";
