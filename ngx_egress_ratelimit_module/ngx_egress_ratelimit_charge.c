@@ -445,10 +445,29 @@ static uint64_t
 ngx_egress_ratelimit_owner(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_table_t *table)
 {
-    ngx_str_t  *who;
+    ngx_str_t   *who, value;
+    ngx_uint_t   hash;
 
-    who = (flow->identity && flow->identity->principal.len)
-          ? &flow->identity->principal : &flow->connection->addr_text;
+    static ngx_str_t  name = ngx_string("egress_principal");
+
+    who = &flow->connection->addr_text;
+
+    if (flow->identity) {
+
+        if (flow->identity->principal.len) {
+            who = &flow->identity->principal;
+        }
+
+    } else {
+
+        /* without any policy nobody has asked who it is */
+
+        hash = ngx_hash_key(name.data, name.len);
+
+        if (flow->variable(flow, &name, hash, &value) == NGX_OK && value.len) {
+            who = &value;
+        }
+    }
 
     return ngx_egress_ratelimit_hash(table, NULL, who->data, who->len);
 }

@@ -30,6 +30,8 @@ typedef struct {
 static ngx_int_t ngx_http_egress_ratelimit_step(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_http_egress_ratelimit_value(ngx_egress_flow_t *flow,
     void *value, ngx_str_t *text);
+static ngx_int_t ngx_http_egress_ratelimit_variable(ngx_egress_flow_t *flow,
+    ngx_str_t *name, ngx_uint_t hash, ngx_str_t *value);
 static uint64_t ngx_http_egress_ratelimit_bytes(ngx_egress_flow_t *flow);
 static ngx_http_egress_ratelimit_ctx_t *ngx_http_egress_ratelimit_get_ctx(
     ngx_http_request_t *r, ngx_uint_t create);
@@ -153,6 +155,10 @@ ngx_http_egress_ratelimit_step(ngx_egress_flow_t *flow)
 
     flow->charges = ctx->charges;
 
+    if (flow->variable == NULL) {
+        flow->variable = ngx_http_egress_ratelimit_variable;
+    }
+
     rc = ngx_egress_ratelimit(flow, rlcf->limits, rlcf->descriptors,
                               ngx_http_egress_ratelimit_value,
                               ngx_http_egress_ratelimit_bytes);
@@ -172,6 +178,25 @@ ngx_http_egress_ratelimit_value(ngx_egress_flow_t *flow, void *value,
     ngx_str_t *text)
 {
     return ngx_http_complex_value(flow->data, value, text);
+}
+
+
+static ngx_int_t
+ngx_http_egress_ratelimit_variable(ngx_egress_flow_t *flow, ngx_str_t *name,
+    ngx_uint_t hash, ngx_str_t *value)
+{
+    ngx_http_variable_value_t  *v;
+
+    v = ngx_http_get_variable(flow->data, name, hash);
+
+    if (v == NULL || v->not_found) {
+        return NGX_DECLINED;
+    }
+
+    value->len = v->len;
+    value->data = v->data;
+
+    return NGX_OK;
 }
 
 

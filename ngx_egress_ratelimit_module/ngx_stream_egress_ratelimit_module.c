@@ -21,6 +21,8 @@ typedef struct {
 static ngx_int_t ngx_stream_egress_ratelimit_step(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_stream_egress_ratelimit_value(ngx_egress_flow_t *flow,
     void *value, ngx_str_t *text);
+static ngx_int_t ngx_stream_egress_ratelimit_variable(ngx_egress_flow_t *flow,
+    ngx_str_t *name, ngx_uint_t hash, ngx_str_t *value);
 static uint64_t ngx_stream_egress_ratelimit_bytes(ngx_egress_flow_t *flow);
 static void *ngx_stream_egress_ratelimit_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_stream_egress_ratelimit_merge_srv_conf(ngx_conf_t *cf,
@@ -94,6 +96,10 @@ ngx_stream_egress_ratelimit_step(ngx_egress_flow_t *flow)
     rscf = ngx_stream_get_module_srv_conf((ngx_stream_session_t *) flow->data,
                                           ngx_stream_egress_ratelimit_module);
 
+    if (flow->variable == NULL) {
+        flow->variable = ngx_stream_egress_ratelimit_variable;
+    }
+
     return ngx_egress_ratelimit(flow, rscf->limits, rscf->descriptors,
                               ngx_stream_egress_ratelimit_value,
                               ngx_stream_egress_ratelimit_bytes);
@@ -105,6 +111,25 @@ ngx_stream_egress_ratelimit_value(ngx_egress_flow_t *flow, void *value,
     ngx_str_t *text)
 {
     return ngx_stream_complex_value(flow->data, value, text);
+}
+
+
+static ngx_int_t
+ngx_stream_egress_ratelimit_variable(ngx_egress_flow_t *flow, ngx_str_t *name,
+    ngx_uint_t hash, ngx_str_t *value)
+{
+    ngx_stream_variable_value_t  *v;
+
+    v = ngx_stream_get_variable(flow->data, name, hash);
+
+    if (v == NULL || v->not_found) {
+        return NGX_DECLINED;
+    }
+
+    value->len = v->len;
+    value->data = v->data;
+
+    return NGX_OK;
 }
 
 
