@@ -119,26 +119,48 @@ static ngx_egress_ratelimit_table_t *
 ngx_egress_ratelimit_create_table(ngx_slab_pool_t *shpool,
     ngx_egress_ratelimit_conf_t *rcf, ngx_uint_t least)
 {
-    size_t                         size;
-    uint64_t                       seed[2];
-    ngx_uint_t                     keys;
-    ngx_egress_ratelimit_table_t  *table;
+    size_t                           size;
+    uint64_t                         seed[2];
+    ngx_uint_t                       i, keys;
+    ngx_egress_ratelimit_table_t    *table;
+    ngx_egress_ratelimit_bucket_t  **bucket;
 
     keys = rcf->keys;
+    bucket = rcf->buckets.elts;
 
     if (keys == 0) {
-        size = (shpool->end - shpool->start) / NGX_EGRESS_RATELIMIT_PART;
 
-        /* what the keys of a table take, and a few heads that are rounded */
+        /* what a key takes, with heads, whose number is rounded, and gauges */
 
-        keys = size / (ngx_egress_ratelimit_table_size(4096, 0) / 4096 + 8);
+        size = ngx_egress_ratelimit_table_size(4096, 0) / 4096 + 8;
+
+        for (i = 0; i < rcf->buckets.nelts; i++) {
+            if (bucket[i]->connections && bucket[i]->keyed) {
+                size += rcf->processes * sizeof(uint32_t) * 9 / 8;
+                break;
+            }
+        }
+
+        keys = (shpool->end - shpool->start) / NGX_EGRESS_RATELIMIT_PART
+               / size;
         keys = ngx_max(keys, ngx_max(least, 1));
     }
 
-    table = ngx_slab_calloc(shpool,
-                        ngx_egress_ratelimit_table_size(keys, rcf->processes));
-    if (table == NULL) {
-        return NULL;
+    for ( ;; ) {
+        size = ngx_egress_ratelimit_table_size(keys, rcf->processes);
+        table = ngx_slab_calloc(shpool, size);
+
+        if (table) {
+            break;
+        }
+
+        /* a reload finds the zone in use: what was not asked for may be less */
+
+        if (rcf->keys || keys / 2 < ngx_max(least, 1)) {
+            return NULL;
+        }
+
+        keys /= 2;
     }
 
     if (RAND_bytes((u_char *) seed, sizeof(seed)) != 1) {
