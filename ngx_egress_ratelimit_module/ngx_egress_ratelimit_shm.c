@@ -12,7 +12,7 @@
 #include <openssl/rand.h>
 
 
-#define NGX_EGRESS_RATELIMIT_LAYOUT   2    /* bump on any shared change */
+#define NGX_EGRESS_RATELIMIT_LAYOUT   3    /* bump on any shared change */
 
 /* the part of the zone for keys if its size isn't configured */
 #define NGX_EGRESS_RATELIMIT_PART     4
@@ -67,7 +67,14 @@ ngx_egress_ratelimit_init_area(ngx_slab_pool_t *shpool, void **area,
 
     table = *area;
 
-    if (table == NULL || table->layout != NGX_EGRESS_RATELIMIT_LAYOUT) {
+    if (table == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (table->layout != NGX_EGRESS_RATELIMIT_LAYOUT) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "buckets have layout %ui while previously they had %ui",
+                      (ngx_uint_t) NGX_EGRESS_RATELIMIT_LAYOUT, table->layout);
         return NGX_ERROR;
     }
 
