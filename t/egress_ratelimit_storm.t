@@ -100,15 +100,14 @@ http {
 
 EOF
 
-$t->run()->plan(9);
+$t->run()->plan(6);
 
 ###############################################################################
 
 # T-RTL-01: four workers, many clients, to the token
 
-is(wrk('/plain', 2), 2000, 'exact');
-is(wrk('/plain', 1), 0, 'and no more');
-is(wrk('/keyed?k=1', 1), 1000, 'exact with a key');
+is(drain('/plain'), 2000, 'exact');
+is(drain('/keyed?k=1'), 1000, 'exact with a key');
 
 # reloads in the middle: old and new workers have the same buckets
 
@@ -121,11 +120,10 @@ foreach (1 .. 4) {
 
 # an answer may be lost with a connection that an old worker closes
 
-my $n = count($wrk);
+my $n = count($wrk) + drain('/live');
 
 cmp_ok($n, '<=', 3000, 'reloads, not more than there were');
 cmp_ok($n, '>=', 3000 - 4 * 32, 'none lost but those on the way');
-is(wrk('/live', 1), 0, 'and limited');
 
 # workers that are killed in the middle take what they had, and no more
 
@@ -137,16 +135,27 @@ foreach (1 .. 8) {
 	kill 'KILL', $pid if $pid;
 }
 
-$n = count($wrk);
+$n = count($wrk) + drain('/killed');
 
 cmp_ok($n, '<=', 6000, 'not more than there were');
 cmp_ok($n, '>=', 6000 - 8 * 32, 'none lost but those on the way');
-is(wrk('/killed', 1), 0, 'and limited');
 
 ###############################################################################
 
-sub wrk {
-	return count(start(@_));
+# until nothing is left, however slow the machine is
+
+sub drain {
+	my ($uri) = @_;
+
+	my $all = 0;
+
+	for (1 .. 20) {
+		my $n = count(start($uri, 1));
+		return $all if $n == 0;
+		$all += $n;
+	}
+
+	return "$all and more";
 }
 
 sub start {

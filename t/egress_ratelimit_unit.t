@@ -22,7 +22,8 @@ use Test::Nginx;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->write_file_expand('nginx.conf', <<'EOF');
+my $t = Test::Nginx->new()->has(qw/ http_v2 /)
+	->write_file_expand('nginx.conf', <<'EOF');
 
 %%TEST_GLOBALS%%
 
@@ -45,6 +46,7 @@ egress {
     }
 
     bucket conns  { unit connections; tokens 2; interval 1000s; }
+    bucket h2     { unit connections; tokens 2; interval 1000s; }
     bucket bytes  { unit bytes; tokens 15000; interval 1000s; }
     bucket brief  { unit bytes; tokens 1000; fill 20000; interval 1s; }
     bucket quota  { unit bytes; tokens 15000000000; period month; }
@@ -61,12 +63,18 @@ http {
 
     server {
         listen       127.0.0.1:8080;
+        listen       127.0.0.1:8083 http2;
 
         egress       on;
         egress_port  80;
 
         location /conns {
             egress_ratelimit  bucket=conns;
+            proxy_pass        http://egress/;
+        }
+
+        location /h2 {
+            egress_ratelimit  bucket=h2;
             proxy_pass        http://egress/;
         }
 
@@ -131,7 +139,7 @@ EOF
 $t->write_file('bytes', 'x' x 10000);
 $t->run_daemon(\&db_daemon);
 $t->wait_for_port(port(8090));
-$t->run()->plan(17);
+$t->run()->plan(19);
 
 ###############################################################################
 
@@ -142,6 +150,9 @@ is(codes_in('/conns', 3), '200 200 200', 'another');
 is(codes_in('/conns', 3), '429 429 429', 'a third');
 is(status('conns')->{allowed}, 8, 'allowed');
 is(status('conns')->{remaining}, 0, 'tokens');
+
+is(h2('/h2') . h2('/h2') . h2('/h2'), '330', 'connections of HTTP/2');
+is(status('h2')->{allowed}, 6, 'allowed, HTTP/2');
 
 # what is used beyond is owed
 
@@ -198,6 +209,48 @@ sub codes_in {
 	} 1 .. $n));
 
 	return join ' ', $r =~ m!HTTP/1.1 (\d+)!g;
+}
+
+# three requests on a connection: how many got 200, which HPACK has an index for
+
+sub h2 {
+	my ($uri) = @_;
+
+	my $s = IO::Socket::INET->new('127.0.0.1:' . port(8083)) or die;
+	my ($n, $buf) = (0, '');
+
+	$s->syswrite("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" . frame(4, 0, 0, ''));
+
+	foreach my $id (1, 3, 5) {
+		$s->syswrite(frame(1, 5, $id, "\x82\x86"
+			. "\x04" . chr(length $uri) . $uri
+			. "\x01" . chr(15) . 'api.example.com'));
+
+		while (1) {
+			my ($len, $type, $flags, $stream) = length $buf < 9 ? (0)
+				: unpack 'x1nCCN', $buf;
+
+			if (length $buf < 9 || length $buf < 9 + $len) {
+				$s->sysread($buf, 65536, length $buf) or return $n;
+				next;
+			}
+
+			my $payload = substr($buf, 9, $len);
+			substr($buf, 0, 9 + $len) = '';
+
+			next unless $stream == $id;
+			$n++ if $type == 1 && $payload =~ /^\x88/;
+			last if $flags & 1;
+		}
+	}
+
+	return $n;
+}
+
+sub frame {
+	my ($type, $flags, $id, $payload) = @_;
+
+	return pack('CnCCN', 0, length $payload, $type, $flags, $id) . $payload;
 }
 
 sub status {
