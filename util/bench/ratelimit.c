@@ -56,7 +56,7 @@ main(int argc, char **argv)
     ratelimit_shared_t             *shared;
     ngx_egress_ratelimit_table_t   *table;
     ngx_egress_ratelimit_bucket_t   bucket = {
-        .rate = { 4294967295U, 1, 4294967290U }, .share = 1000000 };
+        .rate = { 4294967295U, 1, 1000000000 }, .share = 1000000 };
 
     if (argc != 4) {
         fprintf(stderr, "usage: ratelimit processes keys decisions\n");
