@@ -38,6 +38,7 @@ static char *ngx_egress_ratelimit_bucket(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_egress_ratelimit_bucket_t *ngx_egress_ratelimit_add_bucket(
     ngx_conf_t *cf, ngx_egress_ratelimit_conf_t *rcf, ngx_str_t *name);
+static ngx_uint_t ngx_egress_ratelimit_valid_name(ngx_str_t *name);
 static char *ngx_egress_ratelimit_block(ngx_conf_t *cf,
     ngx_egress_ratelimit_bucket_t *bucket);
 static char *ngx_egress_ratelimit_descriptor_block(ngx_conf_t *cf,
@@ -45,6 +46,10 @@ static char *ngx_egress_ratelimit_descriptor_block(ngx_conf_t *cf,
 static void ngx_egress_ratelimit_inherit(
     ngx_egress_ratelimit_bucket_t *bucket);
 static char *ngx_egress_ratelimit_complete(ngx_conf_t *cf,
+    ngx_egress_ratelimit_bucket_t *bucket);
+static ngx_int_t ngx_egress_ratelimit_check_period(ngx_conf_t *cf,
+    ngx_egress_ratelimit_bucket_t *bucket);
+static ngx_int_t ngx_egress_ratelimit_check_rate(ngx_conf_t *cf,
     ngx_egress_ratelimit_bucket_t *bucket);
 static char *ngx_egress_ratelimit_number(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -595,21 +600,10 @@ static ngx_egress_ratelimit_bucket_t *
 ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
     ngx_egress_ratelimit_conf_t *rcf, ngx_str_t *name)
 {
-    size_t                          i;
     uint32_t                        hash;
     ngx_egress_ratelimit_bucket_t  *bucket, **p;
 
-    /* the name is printed into logs and variables */
-
-    for (i = 0; i < name->len; i++) {
-        if (name->data[i] <= 0x20 || name->data[i] >= 0x7f
-            || name->data[i] == '"' || name->data[i] == '\\')
-        {
-            break;
-        }
-    }
-
-    if (i == 0 || i != name->len) {
+    if (!ngx_egress_ratelimit_valid_name(name)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid bucket name \"%V\"", name);
         return NULL;
@@ -669,6 +663,25 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
 }
 
 
+/* it is printed into logs, variables and JSON */
+
+static ngx_uint_t
+ngx_egress_ratelimit_valid_name(ngx_str_t *name)
+{
+    size_t  i;
+
+    for (i = 0; i < name->len; i++) {
+        if (name->data[i] <= 0x20 || name->data[i] >= 0x7f
+            || name->data[i] == '"' || name->data[i] == '\\')
+        {
+            return 0;
+        }
+    }
+
+    return name->len != 0;
+}
+
+
 /* the directives within the block find it where the module's own conf was */
 
 static char *
@@ -699,53 +712,9 @@ static char *
 ngx_egress_ratelimit_complete(ngx_conf_t *cf,
     ngx_egress_ratelimit_bucket_t *bucket)
 {
-    if (bucket->period) {
-
-        if (bucket->period->kind == NGX_CONF_UNSET_UINT) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"zone\" of bucket \"%V\" is of no use "
-                               "without \"period\"", &bucket->sn.str);
-            return NGX_CONF_ERROR;
-        }
-
-        if (bucket->rate.interval || bucket->rate.fill) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"period\" of bucket \"%V\" is incompatible "
-                               "with \"interval\" and \"fill\"",
-                               &bucket->sn.str);
-            return NGX_CONF_ERROR;
-        }
-
-        bucket->rate.interval = NGX_EGRESS_RATELIMIT_PERIOD;
-    }
-
-    /* in parts of a token, tokens have 64 bits */
-
-    if ((bucket->period == NULL
-         && bucket->rate.tokens > NGX_EGRESS_RATELIMIT_MAX)
-        || bucket->rate.fill > NGX_EGRESS_RATELIMIT_MAX)
+    if (ngx_egress_ratelimit_check_period(cf, bucket) != NGX_OK
+        || ngx_egress_ratelimit_check_rate(cf, bucket) != NGX_OK)
     {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"tokens\" and \"fill\" of bucket \"%V\" must be "
-                           "%uL at most", &bucket->sn.str,
-                           (uint64_t) NGX_EGRESS_RATELIMIT_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    if (bucket->state.len && bucket->period == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"state\" of bucket \"%V\" is of no use "
-                           "without \"period\"", &bucket->sn.str);
-        return NGX_CONF_ERROR;
-    }
-
-    if ((bucket->rate.tokens == 0 || bucket->rate.interval == 0)
-        && (bucket->connections == 0 || bucket->rate.tokens
-            || bucket->rate.interval || bucket->rate.fill))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "bucket \"%V\" must have \"%s\"", &bucket->sn.str,
-                           bucket->rate.tokens == 0 ? "tokens" : "interval");
         return NGX_CONF_ERROR;
     }
 
@@ -771,9 +740,12 @@ ngx_egress_ratelimit_complete(ngx_conf_t *cf,
 
     ngx_conf_init_value(bucket->consume, 1);
 
+    /* a descriptor's is that of its bucket, which may follow */
+
     if (bucket->parent == NULL) {
         ngx_conf_init_uint_value(bucket->unit, NGX_EGRESS_RATELIMIT_REQUESTS);
     }
+
     ngx_conf_init_value(bucket->on_full, 0);
     ngx_conf_init_uint_value(bucket->share, 500000);
     ngx_conf_init_uint_value(bucket->x_ratelimit, 0);
@@ -784,6 +756,72 @@ ngx_egress_ratelimit_complete(ngx_conf_t *cf,
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_ratelimit_check_period(ngx_conf_t *cf,
+    ngx_egress_ratelimit_bucket_t *bucket)
+{
+    if (bucket->period) {
+
+        if (bucket->period->kind == NGX_CONF_UNSET_UINT) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"zone\" of bucket \"%V\" is of no use "
+                               "without \"period\"", &bucket->sn.str);
+            return NGX_ERROR;
+        }
+
+        if (bucket->rate.interval || bucket->rate.fill) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"period\" of bucket \"%V\" is incompatible "
+                               "with \"interval\" and \"fill\"",
+                               &bucket->sn.str);
+            return NGX_ERROR;
+        }
+
+        bucket->rate.interval = NGX_EGRESS_RATELIMIT_PERIOD;
+    }
+
+    if (bucket->state.len && bucket->period == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"state\" of bucket \"%V\" is of no use "
+                           "without \"period\"", &bucket->sn.str);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_ratelimit_check_rate(ngx_conf_t *cf,
+    ngx_egress_ratelimit_bucket_t *bucket)
+{
+    /* in parts of a token, tokens have 64 bits */
+
+    if ((bucket->period == NULL
+         && bucket->rate.tokens > NGX_EGRESS_RATELIMIT_MAX)
+        || bucket->rate.fill > NGX_EGRESS_RATELIMIT_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"tokens\" and \"fill\" of bucket \"%V\" must be "
+                           "%uL at most", &bucket->sn.str,
+                           (uint64_t) NGX_EGRESS_RATELIMIT_MAX);
+        return NGX_ERROR;
+    }
+
+    if ((bucket->rate.tokens == 0 || bucket->rate.interval == 0)
+        && (bucket->connections == 0 || bucket->rate.tokens
+            || bucket->rate.interval || bucket->rate.fill))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "bucket \"%V\" must have \"%s\"", &bucket->sn.str,
+                           bucket->rate.tokens == 0 ? "tokens" : "interval");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -98,9 +98,13 @@ ngx_uint_t
 ngx_egress_ratelimit_connections(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_row_t *row)
 {
+    if (row->totals == NULL) {
+        return 0;
+    }
+
     ngx_egress_ratelimit_bury(table);
 
-    return row->totals ? ngx_egress_ratelimit_sum(table, row->totals) : 0;
+    return ngx_egress_ratelimit_sum(table, row->totals);
 }
 
 
