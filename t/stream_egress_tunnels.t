@@ -152,7 +152,7 @@ EOF
 
 $t->run_daemon(\&echo_daemon);
 $t->wait_for_port(port(8090));
-$t->run()->plan(31);
+$t->run()->plan(33);
 
 ###############################################################################
 
@@ -254,6 +254,21 @@ is(tunnel(8080), undef, 'killed, not a fourth');
 is(status('tunnels')->{connections}, 3, 'killed, counted');
 close $_ foreach @s;
 is(gone('tunnels', 0), 0, 'killed, none left');
+
+# and whose places no new worker takes
+
+@s = map { (tunnel(8080), tunnel(8081), tunnel(8086)) } 1 .. 3;
+is(scalar(grep { $_ } @s), 9, 'nine of three workers');
+
+$t->write_file('nginx.conf', $t->read_file('nginx.conf')
+	=~ s/worker_processes 3/worker_processes 1/r);
+my @old = workers();
+$t->reload();
+kill 'KILL', @old;
+select undef, undef, undef, 0.3;
+
+@s = map { (tunnel(8080), tunnel(8081), tunnel(8086)) } 1 .. 3;
+is(scalar(grep { $_ } @s), 9, 'nine of one worker');
 
 ###############################################################################
 
