@@ -123,6 +123,7 @@ bench: all
 	util/bench/registry
 	util/bench/passthrough
 	util/bench/balance
+	util/bench/ratelimit
 
 # builds against every source tree in NGINX_TREES, warnings are errors
 

@@ -199,6 +199,8 @@ struct ngx_egress_flow_s {
     ngx_str_t                 bucket;
     ngx_array_t              *headers;     /* ngx_keyval_t: to be added to a
                                               refusal; or NULL */
+    ngx_str_t                *body;        /* of a refusal in http, if not
+                                              the reason's own; or NULL */
 
     /* the result of ngx_egress_reach() */
 
@@ -301,7 +303,7 @@ ngx_int_t ngx_egress_add_area(ngx_conf_t *cf, ngx_uint_t id,
 /* the area in a worker, or NULL; shpool may be NULL if not wanted */
 void *ngx_egress_area(ngx_uint_t id, ngx_slab_pool_t **shpool);
 
-/* the bound "keys=" of the zone directive */
+/* the bound "keys=" of the zone directive; 0: not given */
 ngx_uint_t ngx_egress_zone_keys(ngx_cycle_t *cycle);
 
 /*

@@ -839,7 +839,6 @@ ngx_egress_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    ecf->keys = 65536;
     ecf->series = 10000;
     ecf->dns = 4096;
     ecf->reports = 4096;

@@ -523,7 +523,7 @@ ngx_http_egress_refuse(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
         break;
 
     case NGX_EGRESS_RATE_LIMITED:
-        cv.value = ngx_http_egress_limit_text;
+        cv.value = flow->body ? *flow->body : ngx_http_egress_limit_text;
         break;
 
     default:
