@@ -416,6 +416,12 @@ ngx_int_t ngx_egress_report_explain(ngx_egress_report_t *report);
 ngx_int_t ngx_egress_report_number(ngx_egress_report_t *report,
     const char *name, ngx_uint_t max, ngx_uint_t *value);
 
+/*
+ * The length of the character at p, 0 if it is none.  RFC 3629: neither
+ * overlong, nor a surrogate, nor beyond U+10FFFF.
+ */
+size_t ngx_egress_utf8(const u_char *p, const u_char *last);
+
 void ngx_egress_text_add(ngx_egress_text_t *text, const u_char *data,
     size_t len);
 void ngx_egress_text_str(ngx_egress_text_t *text, const char *s);

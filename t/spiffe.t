@@ -2,7 +2,7 @@
 
 # (C) 2026 Egress Gateway authors
 
-# Unit tests in C: SPIFFE IDs and matches, arithmetic of token buckets.
+# Unit tests in C: SPIFFE IDs, matches and paths, arithmetic of token buckets.
 
 ###############################################################################
 
@@ -43,7 +43,8 @@ plan(tests => 6);
 
 ###############################################################################
 
-unit('spiffe', "$authz/ngx_egress_spiffe.c $authz/ngx_egress_match.c", 82);
+unit('spiffe', join(' ', 'unit/core.c', map { "$authz/ngx_egress_$_.c" }
+	qw/ spiffe match path domains /), 267);
 unit('token', "$ratelimit/ngx_egress_token.c", 31);
 
 ###############################################################################
