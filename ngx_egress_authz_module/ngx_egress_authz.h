@@ -230,6 +230,10 @@ ngx_int_t ngx_egress_authz(ngx_egress_flow_t *flow, ngx_egress_ask_t *ask,
 /* the same of an administrator's question, in http and stream alike */
 ngx_int_t ngx_egress_authz_asked(ngx_egress_flow_t *flow);
 
+/* fills ask, and flow->identity, from its arguments */
+ngx_int_t ngx_egress_authz_ask(ngx_egress_flow_t *flow,
+    ngx_egress_ask_t *ask);
+
 /* the policies of the running configuration, NULL: there are none */
 ngx_egress_authz_conf_t *ngx_egress_authz_conf(void);
 
@@ -261,6 +265,20 @@ void ngx_egress_authz_text_addr(ngx_egress_addr_t *addr, ngx_str_t *text);
 /* ask->addr of a client that nothing but its connection is known of */
 void ngx_egress_authz_addr(ngx_egress_ask_t *ask, ngx_uint_t field,
     ngx_egress_addr_t *addr);
+
+
+/* ngx_egress_authz_report.c */
+
+/* members of status and explanation, metrics, and their area in the zone */
+ngx_int_t ngx_egress_authz_add_reports(ngx_conf_t *cf);
+
+/*
+ * A flow passed that would be denied: in report mode, or by policies on a dry
+ * run.  Takes the zone's mutex.
+ */
+void ngx_egress_authz_would_deny(ngx_egress_ask_t *ask, ngx_uint_t dry_run,
+    ngx_uint_t reason, ngx_str_t *policy);
+void ngx_egress_authz_audited(void);
 
 
 /* ngx_egress_domains.c */

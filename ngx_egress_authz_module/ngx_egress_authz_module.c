@@ -406,6 +406,10 @@ ngx_egress_authz_create_conf(ngx_conf_t *cf)
     cln->handler = ngx_egress_authz_cleanup;
     cln->data = acf;
 
+    if (ngx_egress_authz_add_reports(cf) != NGX_OK) {
+        return NULL;
+    }
+
     return acf;
 }
 

@@ -72,7 +72,7 @@ ngx_egress_authz(ngx_egress_flow_t *flow, ngx_egress_ask_t *ask,
 static ngx_int_t
 ngx_egress_authz_identify(ngx_egress_flow_t *flow, ngx_egress_ask_t *ask)
 {
-    if (flow->explain) {
+    if (flow->identity == NULL && flow->explain) {
         if (ngx_egress_identity_asked(flow) != NGX_OK) {
             return NGX_ERROR;
         }
@@ -132,6 +132,8 @@ ngx_egress_authz_enforce(ngx_egress_authz_conf_t *acf,
 
     ngx_egress_authz_log(NGX_LOG_WARN, lookup, "would be denied", reason,
                          &flow->policy);
+
+    ngx_egress_authz_would_deny(lookup->ask, 0, reason, &flow->policy);
 
     return NGX_OK;
 }
@@ -239,6 +241,8 @@ ngx_egress_authz_audit(ngx_egress_authz_conf_t *acf,
                                                  : NGX_EGRESS_REASON_NONE,
                          &name);
 
+    ngx_egress_authz_audited();
+
     return NGX_OK;
 }
 
@@ -272,6 +276,8 @@ ngx_egress_authz_dry_run(ngx_egress_authz_conf_t *acf,
 
     ngx_egress_authz_log(NGX_LOG_WARN, lookup, "dry run: would be denied",
                          reason, &name);
+
+    ngx_egress_authz_would_deny(lookup->ask, 1, reason, &name);
 
     return NGX_OK;
 }
@@ -424,37 +430,56 @@ ngx_egress_authz_addr(ngx_egress_ask_t *ask, ngx_uint_t field,
 ngx_int_t
 ngx_egress_authz_asked(ngx_egress_flow_t *flow)
 {
-    ngx_str_t             value;
-    ngx_egress_ask_t      ask;
-    ngx_egress_report_t  *report;
+    ngx_egress_ask_t  ask;
 
-    report = flow->explain;
-
-    ngx_memzero(&ask, sizeof(ngx_egress_ask_t));
-
-    ask.addr = ngx_egress_authz_asked_addr;
-    ask.header = ngx_egress_authz_asked_header;
-
-    if (flow->subsystem == NGX_EGRESS_HTTP) {
-
-        ask.http = 1;
-        ngx_str_set(&ask.method, "GET");
-        ngx_str_set(&ask.path, "/");
-
-        if (report->arg(report, "method", &value) == NGX_OK) {
-            ask.method = value;
-        }
-
-        if (report->arg(report, "path", &value) == NGX_OK) {
-            ask.path = value;
-        }
-
-        if (report->arg(report, "authority", &value) == NGX_OK) {
-            ask.host = value;
-        }
+    if (ngx_egress_authz_ask(flow, &ask) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_egress_authz(flow, &ask, NGX_EGRESS_AUTHZ_ON);
+}
+
+
+/* a path is normalised as a client's would be */
+
+ngx_int_t
+ngx_egress_authz_ask(ngx_egress_flow_t *flow, ngx_egress_ask_t *ask)
+{
+    u_char                   *p;
+    ngx_str_t                 value;
+    ngx_egress_report_t      *report;
+    ngx_egress_authz_conf_t  *acf;
+
+    report = flow->explain;
+    acf = ngx_egress_authz_conf();
+
+    ngx_memzero(ask, sizeof(ngx_egress_ask_t));
+
+    ask->addr = ngx_egress_authz_asked_addr;
+    ask->header = ngx_egress_authz_asked_header;
+
+    if (flow->subsystem == NGX_EGRESS_HTTP) {
+
+        ask->http = 1;
+        ngx_str_set(&ask->method, "GET");
+        ngx_str_set(&ask->path, "/");
+
+        (void) report->arg(report, "method", &ask->method);
+        (void) report->arg(report, "authority", &ask->host);
+
+        if (acf && report->arg(report, "path", &value) == NGX_OK) {
+
+            p = ngx_pnalloc(flow->pool, 3 * value.len);
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+
+            (void) ngx_egress_path_normalize(p, &ask->path, &value,
+                                             acf->normalization);
+        }
+    }
+
+    return ngx_egress_authz_identify(flow, ask);
 }
 
 

@@ -44,6 +44,7 @@
 /* owners of an area in the shared zone */
 
 #define NGX_EGRESS_AREA_RATELIMIT  0
+#define NGX_EGRESS_AREA_AUTHZ      3
 #define NGX_EGRESS_AREAS           4
 
 #define NGX_EGRESS_UNDECIDED       0
@@ -277,8 +278,9 @@ ngx_int_t ngx_egress_add_area(ngx_conf_t *cf, ngx_uint_t id,
 /* the area in a worker, or NULL; shpool may be NULL if not wanted */
 void *ngx_egress_area(ngx_uint_t id, ngx_slab_pool_t **shpool);
 
-/* the bound "keys=" of the zone directive */
+/* the bounds "keys=" and "reports=" of the zone directive */
 ngx_uint_t ngx_egress_zone_keys(ngx_cycle_t *cycle);
+ngx_uint_t ngx_egress_zone_reports(ngx_cycle_t *cycle);
 
 /*
  * The trust domains of this mesh: an array of ngx_str_t, the first is the

@@ -313,6 +313,13 @@ ngx_egress_zone_keys(ngx_cycle_t *cycle)
 }
 
 
+ngx_uint_t
+ngx_egress_zone_reports(ngx_cycle_t *cycle)
+{
+    return ngx_egress_get_core_conf(cycle)->reports;
+}
+
+
 ngx_array_t *
 ngx_egress_trust_domains(ngx_cycle_t *cycle)
 {

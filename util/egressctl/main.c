@@ -26,6 +26,7 @@ typedef struct {
 
 
 static int convert(int argc, char **argv);
+static int convert_prepare(int argc, char **argv, convert_t *c, char **text);
 static int convert_options(int argc, char **argv, convert_t *c);
 static int convert_option(convert_t *c, int ch);
 static int convert_string(options_t *o, int ch);
@@ -74,6 +75,8 @@ static const char  usage[] =
 "      --access-log FILE      write access logs\n"
 "      --strict               warnings are errors\n"
 "\n"
+"egressctl explain --help   why a principal may reach a host, or not\n"
+"egressctl learn --help     what would allow what report mode has seen\n"
 "egressctl --version, egressctl --help\n"
 "exit status: 0 done, 1 input refused, 2 usage\n";
 
@@ -134,6 +137,14 @@ main(int argc, char **argv)
         return convert(argc - 1, argv + 1);
     }
 
+    if (argc > 1 && strcmp(argv[1], "explain") == 0) {
+        return explain(argc - 1, argv + 1);
+    }
+
+    if (argc > 1 && strcmp(argv[1], "learn") == 0) {
+        return learn(argc - 1, argv + 1);
+    }
+
     if (argc > 1 && (strcmp(argv[1], "--help") == 0
                      || strcmp(argv[1], "-h") == 0))
     {
@@ -161,43 +172,70 @@ convert(int argc, char **argv)
 {
     int         rc;
     char       *text;
-    size_t      i;
-    model_t     m;
     convert_t   c;
 
-    memset(&c, 0, sizeof(convert_t));
-    memset(&m, 0, sizeof(model_t));
-
-    c.options.selector = "istio=egressgateway,app=istio-egressgateway";
-    c.options.namespace = "istio-system";
-    c.options.root = "istio-system";
-    c.options.certificate = "/etc/egress/mesh/tls.crt";
-    c.options.key = "/etc/egress/mesh/tls.key";
-    c.options.ca = "/etc/egress/mesh/ca.crt";
-    c.options.proxy_conf = "egress_proxy.conf";
-
-    rc = convert_options(argc, argv, &c);
+    rc = convert_prepare(argc, argv, &c, &text);
 
     if (rc != -1) {
         return rc;
     }
 
-    m.options = &c.options;
+    return c.output ? convert_write(c.output, text) : convert_stdout(text);
+}
 
-    for (i = 0; i < c.nfiles; i++) {
-        convert_add(&m, c.files[i]);
+
+int
+convert_text(int argc, char **argv, char **text)
+{
+    int         rc;
+    convert_t   c;
+
+    optind = 1;
+
+    rc = convert_prepare(argc, argv, &c, text);
+
+    return rc == -1 ? EGRESSCTL_OK : rc;
+}
+
+
+/* -1: the text is there */
+
+static int
+convert_prepare(int argc, char **argv, convert_t *c, char **text)
+{
+    int         rc;
+    size_t      i;
+    model_t     m;
+
+    memset(c, 0, sizeof(convert_t));
+    memset(&m, 0, sizeof(model_t));
+
+    c->options.selector = "istio=egressgateway,app=istio-egressgateway";
+    c->options.namespace = "istio-system";
+    c->options.root = "istio-system";
+    c->options.certificate = "/etc/egress/mesh/tls.crt";
+    c->options.key = "/etc/egress/mesh/tls.key";
+    c->options.ca = "/etc/egress/mesh/ca.crt";
+    c->options.proxy_conf = "egress_proxy.conf";
+
+    rc = convert_options(argc, argv, c);
+
+    if (rc != -1) {
+        return rc;
+    }
+
+    m.options = &c->options;
+
+    for (i = 0; i < c->nfiles; i++) {
+        convert_add(&m, c->files[i]);
     }
 
     convert_twice(&m);
     model_build(&m);
 
-    text = emit_conf(&m);
+    *text = emit_conf(&m);
 
-    if (diag_end()) {
-        return EGRESSCTL_REFUSED;
-    }
-
-    return c.output ? convert_write(c.output, text) : convert_stdout(text);
+    return diag_end() ? EGRESSCTL_REFUSED : -1;
 }
 
 
