@@ -122,6 +122,7 @@ fuzz:
 bench: all
 	util/bench/registry
 	util/bench/passthrough
+	util/bench/authz
 
 # builds against every source tree in NGINX_TREES, warnings are errors
 

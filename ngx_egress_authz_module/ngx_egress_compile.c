@@ -75,14 +75,16 @@ static ngx_int_t ngx_egress_build_table(ngx_egress_build_t *build,
 static void *ngx_egress_build_keep(ngx_egress_base_t *base, size_t *size,
     void *data, size_t len);
 
-static ngx_int_t ngx_egress_base_patterns(ngx_egress_base_t *base);
 static ngx_int_t ngx_egress_base_tables(ngx_egress_base_t *base);
-static ngx_uint_t ngx_egress_base_place(ngx_egress_base_t *base,
-    ngx_egress_pattern_t *pattern, ngx_uint_t *kind, size_t *len);
+static u_char *ngx_egress_base_next(u_char *pattern);
+static ngx_int_t ngx_egress_base_add(ngx_egress_base_t *base, u_char *p,
+    uint16_t *seen);
+static ngx_uint_t ngx_egress_base_place(u_char *p, ngx_uint_t *kind,
+    size_t *len);
 static void ngx_egress_base_insert(ngx_egress_slot_t *slots, uint32_t n,
     uint32_t hash, uint32_t id);
 static ngx_int_t ngx_egress_base_lengths(ngx_egress_base_t *base,
-    u_char *seen);
+    uint16_t *seen);
 
 #define NGX_EGRESS_PLACE_NONE      0
 #define NGX_EGRESS_PLACE_SLOT      1
@@ -91,6 +93,8 @@ static ngx_int_t ngx_egress_base_lengths(ngx_egress_base_t *base,
 #define NGX_EGRESS_PLACE_ALWAYS    4
 
 #define NGX_EGRESS_LENGTHS         65536
+
+#define NGX_EGRESS_MIXED           0x100
 
 
 static ngx_egress_intern_t *
@@ -408,21 +412,31 @@ static ngx_int_t
 ngx_egress_compile_pattern(ngx_egress_base_t *base, ngx_uint_t group,
     ngx_uint_t kind, ngx_str_t *text, uint32_t *id)
 {
-    u_char     bytes[4096 + 2];
-    ngx_int_t  rc;
+    u_char     bytes[4096 + NGX_EGRESS_PATTERN_HEAD];
+    uint32_t   n;
 
-    if (text->len > sizeof(bytes) - 2) {
+    if (text->len > sizeof(bytes) - NGX_EGRESS_PATTERN_HEAD) {
         return NGX_ERROR;
     }
 
     bytes[0] = (u_char) group;
     bytes[1] = (u_char) kind;
+    bytes[2] = (u_char) (text->len >> 8);
+    bytes[3] = (u_char) (text->len & 0xff);
 
-    ngx_memcpy(&bytes[2], text->data, text->len);
+    ngx_memcpy(ngx_egress_pattern_text(bytes), text->data, text->len);
 
-    rc = ngx_egress_intern(base->patterns_in, bytes, text->len + 2, id);
+    if (ngx_egress_intern(base->patterns_in, bytes,
+                          NGX_EGRESS_PATTERN_HEAD + text->len, &n)
+        == NGX_ERROR
+        || base->patterns_in->size >= NGX_EGRESS_NODES)
+    {
+        return NGX_ERROR;
+    }
 
-    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
+    *id = (uint32_t) base->patterns_in->items[n].offset;
+
+    return NGX_OK;
 }
 
 
@@ -754,14 +768,16 @@ static ngx_int_t
 ngx_egress_build_level(ngx_egress_build_t *build, ngx_egress_keys_t *keys,
     uint32_t clause, ngx_uint_t level, uint32_t node)
 {
-    uint32_t            edge[2], id, *ids, any;
+    uint32_t            edge[2], id, next, *ids, any;
     ngx_uint_t          i, n, group;
     ngx_egress_code_t  *key;
 
     group = build->engine->groups[level];
 
     if (group == NGX_EGRESS_GROUP_NONE) {
-        return ngx_egress_build_entry(build, node, clause);
+        return ngx_egress_build_entry(build,
+                                      level ? node - NGX_EGRESS_NODES + 1 : 0,
+                                      clause);
     }
 
     key = keys->key[group];
@@ -778,15 +794,30 @@ ngx_egress_build_level(ngx_egress_build_t *build, ngx_egress_keys_t *keys,
                          + key->values;
     }
 
+    if (key == NULL) {
+        build->engine->any |= 1 << level;
+    }
+
     for (i = 0; i < n; i++) {
 
-        edge[0] = node;
-        edge[1] = ids[i];
+        next = ids[i];
 
-        if (ngx_egress_intern(build->edges, edge, sizeof(edge), &id)
-            == NGX_ERROR
-            || ngx_egress_build_level(build, keys, clause, level + 1, id + 1)
-               != NGX_OK)
+        if (level || build->engine->groups[1] == NGX_EGRESS_GROUP_NONE) {
+
+            edge[0] = node;
+            edge[1] = ids[i];
+
+            if (ngx_egress_intern(build->edges, edge, sizeof(edge), &id)
+                == NGX_ERROR)
+            {
+                return NGX_ERROR;
+            }
+
+            next = NGX_EGRESS_NODES + id;
+        }
+
+        if (ngx_egress_build_level(build, keys, clause, level + 1, next)
+            != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -901,7 +932,7 @@ ngx_egress_build_lists(ngx_egress_build_t *build)
     at = 1;
 
     for (i = 0; i < n; i++) {
-        to[i] = (count[i] > 1) ? at : i;
+        to[i] = (count[i] > 1) ? at : NGX_EGRESS_NODES + i - 1;
         at += (count[i] > 1) ? count[i] : 0;
         count[i] = (count[i] == 1) ? NGX_EGRESS_LAST : 0;
     }
@@ -1014,6 +1045,7 @@ ngx_egress_base_done(ngx_egress_base_t *base)
     base->text = ngx_egress_build_keep(base, &base->size,
                                        base->patterns_in->data,
                                        base->patterns_in->size);
+    base->ntext = base->patterns_in->size;
     base->values = ngx_egress_build_keep(base, &base->size,
                                          base->values_in->data,
                                          base->values_in->size);
@@ -1022,7 +1054,6 @@ ngx_egress_base_done(ngx_egress_base_t *base)
                                        base->code_in->size);
 
     if (base->text == NULL || base->values == NULL || base->code == NULL
-        || ngx_egress_base_patterns(base) != NGX_OK
         || ngx_egress_base_tables(base) != NGX_OK)
     {
         return NGX_ERROR;
@@ -1038,110 +1069,48 @@ ngx_egress_base_done(ngx_egress_base_t *base)
 
 
 static ngx_int_t
-ngx_egress_base_patterns(ngx_egress_base_t *base)
-{
-    uint32_t                i;
-    ngx_egress_intern_t    *in;
-    ngx_egress_interned_t  *item;
-
-    in = base->patterns_in;
-
-    base->npatterns = in->n;
-    base->patterns = ngx_palloc(base->pool,
-                                in->n * sizeof(ngx_egress_pattern_t));
-    if (base->patterns == NULL) {
-        return NGX_ERROR;
-    }
-
-    base->size += in->n * sizeof(ngx_egress_pattern_t);
-
-    for (i = 0; i < in->n; i++) {
-        item = &in->items[i];
-
-        base->patterns[i].text = (uint32_t) item->offset + 2;
-        base->patterns[i].len = (uint16_t) (item->len - 2);
-        base->patterns[i].group = base->text[item->offset];
-        base->patterns[i].kind = base->text[item->offset + 1];
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
 ngx_egress_base_tables(ngx_egress_base_t *base)
 {
-    size_t                 len;
-    u_char                *seen, *text;
-    uint32_t               i, hash, *id, n[NGX_EGRESS_PLACE_ALWAYS + 1];
-    ngx_uint_t             place, kind;
-    ngx_egress_pattern_t  *p;
+    u_char      *p, *last;
+    size_t       len;
+    uint16_t    *seen;
+    uint32_t     n[NGX_EGRESS_PLACE_ALWAYS + 1];
+    ngx_uint_t   kind;
 
     ngx_memzero(n, sizeof(n));
 
-    seen = ngx_pcalloc(base->temp, NGX_EGRESS_GROUPS * 3
-                                   * NGX_EGRESS_LENGTHS);
+    seen = ngx_pcalloc(base->temp, NGX_EGRESS_GROUPS * 3 * NGX_EGRESS_LENGTHS
+                                   * sizeof(uint16_t));
     if (seen == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 1; i < base->npatterns; i++) {
-        n[ngx_egress_base_place(base, &base->patterns[i], &kind, &len)]++;
+    last = base->text + base->ntext;
+
+    for (p = base->text; p < last; p = ngx_egress_base_next(p)) {
+        n[ngx_egress_base_place(p, &kind, &len)]++;
     }
 
     base->nslots = n[NGX_EGRESS_PLACE_SLOT] * 4 / 3 + 1;
     base->nheads = n[NGX_EGRESS_PLACE_HEAD] * 4 / 3 + 1;
+    base->nfilter = n[NGX_EGRESS_PLACE_SLOT] * 8 + 64;
 
     base->slots = ngx_pcalloc(base->pool,
                               base->nslots * sizeof(ngx_egress_slot_t));
     base->heads = ngx_pcalloc(base->pool,
                               base->nheads * sizeof(ngx_egress_slot_t));
+    base->filter = ngx_pcalloc(base->pool, base->nfilter / 8 + 1);
 
-    if (base->slots == NULL || base->heads == NULL) {
+    if (base->slots == NULL || base->heads == NULL || base->filter == NULL) {
         return NGX_ERROR;
     }
 
-    base->size += (base->nslots + base->nheads) * sizeof(ngx_egress_slot_t);
+    base->size += (base->nslots + base->nheads) * sizeof(ngx_egress_slot_t)
+                  + base->nfilter / 8 + 1;
 
-    for (i = 1; i < base->npatterns; i++) {
-
-        p = &base->patterns[i];
-        text = base->text + p->text;
-
-        place = ngx_egress_base_place(base, p, &kind, &len);
-
-        if (place == NGX_EGRESS_PLACE_NONE) {
-            continue;
-        }
-
-        if (place == NGX_EGRESS_PLACE_PRESENT) {
-            base->present[p->group] = i;
-            continue;
-        }
-
-        if (place == NGX_EGRESS_PLACE_ALWAYS) {
-            id = ngx_array_push(&base->always);
-            if (id == NULL) {
-                return NGX_ERROR;
-            }
-
-            *id = i;
-            continue;
-        }
-
-        if (kind != NGX_EGRESS_TABLES) {
-            seen[(p->group * 3 + kind) * NGX_EGRESS_LENGTHS + len] = 1;
-        }
-
-        if (place == NGX_EGRESS_PLACE_HEAD) {
-            hash = ngx_egress_hash(text, len,
-                                   ngx_egress_seed(p->group, p->kind));
-            ngx_egress_base_insert(base->heads, base->nheads, hash, i);
-
-        } else {
-            hash = ngx_egress_hash(text, p->len,
-                                   ngx_egress_seed(p->group, p->kind));
-            ngx_egress_base_insert(base->slots, base->nslots, hash, i);
+    for (p = base->text; p < last; p = ngx_egress_base_next(p)) {
+        if (ngx_egress_base_add(base, p, seen) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
 
@@ -1149,24 +1118,96 @@ ngx_egress_base_tables(ngx_egress_base_t *base)
 }
 
 
+static u_char *
+ngx_egress_base_next(u_char *pattern)
+{
+    return ngx_egress_pattern_text(pattern) + ngx_egress_pattern_len(pattern);
+}
+
+
+static ngx_int_t
+ngx_egress_base_add(ngx_egress_base_t *base, u_char *p, uint16_t *seen)
+{
+    size_t       len;
+    uint16_t     byte;
+    uint32_t     id, hash, bit, *always;
+    ngx_uint_t   kind, group;
+
+    id = (uint32_t) (p - base->text);
+    group = ngx_egress_pattern_group(p);
+
+    switch (ngx_egress_base_place(p, &kind, &len)) {
+
+    case NGX_EGRESS_PLACE_PRESENT:
+        base->present[group] = id;
+        return NGX_OK;
+
+    case NGX_EGRESS_PLACE_ALWAYS:
+        always = ngx_array_push(&base->always);
+        if (always == NULL) {
+            return NGX_ERROR;
+        }
+
+        *always = id;
+        return NGX_OK;
+
+    case NGX_EGRESS_PLACE_HEAD:
+        hash = ngx_egress_hash(ngx_egress_pattern_text(p), len,
+                               ngx_egress_seed(group,
+                                               ngx_egress_pattern_kind(p)));
+        ngx_egress_base_insert(base->heads, base->nheads, hash, id);
+        break;
+
+    case NGX_EGRESS_PLACE_SLOT:
+        hash = ngx_egress_hash(ngx_egress_pattern_text(p),
+                               ngx_egress_pattern_len(p),
+                               ngx_egress_seed(group,
+                                               ngx_egress_pattern_kind(p)));
+        ngx_egress_base_insert(base->slots, base->nslots, hash, id);
+
+        bit = ngx_egress_reduce(hash * 0x9e3779b1, base->nfilter);
+        base->filter[bit / 8] |= (u_char) (1 << bit % 8);
+        break;
+
+    default: /* NGX_EGRESS_PLACE_NONE */
+        return NGX_OK;
+    }
+
+    if (kind == NGX_EGRESS_TABLES) {
+        return NGX_OK;
+    }
+
+    /* the byte at the inner end, or that there are several */
+
+    byte = NGX_EGRESS_MIXED;
+
+    if (ngx_egress_pattern_kind(p) != NGX_EGRESS_MATCH_CIDR && len) {
+        byte = ngx_egress_pattern_text(p)[kind == NGX_EGRESS_SUFFIXES
+                                          ? 0 : len - 1];
+        byte = byte ? byte : NGX_EGRESS_MIXED;
+    }
+
+    seen += (group * 3 + kind) * NGX_EGRESS_LENGTHS + len;
+
+    *seen = (*seen == 0 || *seen == byte) ? byte : NGX_EGRESS_MIXED;
+
+    return NGX_OK;
+}
+
+
 /* where a pattern is found, and by a part of which length */
 
 static ngx_uint_t
-ngx_egress_base_place(ngx_egress_base_t *base, ngx_egress_pattern_t *pattern,
-    ngx_uint_t *kind, size_t *len)
+ngx_egress_base_place(u_char *p, ngx_uint_t *kind, size_t *len)
 {
-    u_char  *text;
-
-    text = base->text + pattern->text;
-
     *kind = NGX_EGRESS_TABLES;
-    *len = pattern->len;
+    *len = ngx_egress_pattern_len(p);
 
-    if (pattern->group == NGX_EGRESS_GROUP_NONE) {
+    if (ngx_egress_pattern_group(p) == NGX_EGRESS_GROUP_NONE) {
         return NGX_EGRESS_PLACE_NONE;
     }
 
-    switch (pattern->kind) {
+    switch (ngx_egress_pattern_kind(p)) {
 
     case NGX_EGRESS_MATCH_PREFIX:
         *kind = NGX_EGRESS_PREFIXES;
@@ -1181,19 +1222,21 @@ ngx_egress_base_place(ngx_egress_base_t *base, ngx_egress_pattern_t *pattern,
 
     case NGX_EGRESS_MATCH_CIDR:
         *kind = NGX_EGRESS_PREFIXES;
-        *len = 256 * (pattern->len - 1) + text[0];
+        *len = 256 * (*len - 1) + ngx_egress_pattern_text(p)[0];
         return NGX_EGRESS_PLACE_SLOT;
 
     case NGX_EGRESS_MATCH_TEMPLATE:
     case NGX_EGRESS_MATCH_NAMESPACE:
     case NGX_EGRESS_MATCH_DOMAIN:
-        *len = ngx_egress_pattern_head(pattern, text);
+        *len = ngx_egress_pattern_head(p);
 
-        if (*len == pattern->len) {
+        if (*len == ngx_egress_pattern_len(p)) {
             return NGX_EGRESS_PLACE_SLOT;
         }
 
-        if (*len == 0 || pattern->kind == NGX_EGRESS_MATCH_DOMAIN) {
+        if (*len == 0
+            || ngx_egress_pattern_kind(p) == NGX_EGRESS_MATCH_DOMAIN)
+        {
             return NGX_EGRESS_PLACE_ALWAYS;
         }
 
@@ -1225,7 +1268,7 @@ ngx_egress_base_insert(ngx_egress_slot_t *slots, uint32_t n, uint32_t hash,
 
 
 static ngx_int_t
-ngx_egress_base_lengths(ngx_egress_base_t *base, u_char *seen)
+ngx_egress_base_lengths(ngx_egress_base_t *base, uint16_t *seen)
 {
     ngx_uint_t             i, len;
     ngx_egress_lengths_t  *in_use;
@@ -1235,7 +1278,7 @@ ngx_egress_base_lengths(ngx_egress_base_t *base, u_char *seen)
         in_use = &base->lengths[i / 3][i % 3];
 
         for (len = 0; len < NGX_EGRESS_LENGTHS; len++) {
-            in_use->n += seen[i * NGX_EGRESS_LENGTHS + len];
+            in_use->n += (seen[i * NGX_EGRESS_LENGTHS + len] != 0);
         }
 
         if (in_use->n == 0) {
@@ -1244,17 +1287,24 @@ ngx_egress_base_lengths(ngx_egress_base_t *base, u_char *seen)
 
         in_use->lengths = ngx_palloc(base->pool,
                                      in_use->n * sizeof(uint16_t));
-        if (in_use->lengths == NULL) {
+        in_use->bytes = ngx_palloc(base->pool, in_use->n);
+
+        if (in_use->lengths == NULL || in_use->bytes == NULL) {
             return NGX_ERROR;
         }
 
-        base->size += in_use->n * sizeof(uint16_t);
+        base->size += in_use->n * (sizeof(uint16_t) + 1);
         in_use->n = 0;
 
         for (len = 0; len < NGX_EGRESS_LENGTHS; len++) {
-            if (seen[i * NGX_EGRESS_LENGTHS + len]) {
-                in_use->lengths[in_use->n++] = (uint16_t) len;
+
+            if (seen[i * NGX_EGRESS_LENGTHS + len] == 0) {
+                continue;
             }
+
+            in_use->bytes[in_use->n] =
+                  (u_char) (seen[i * NGX_EGRESS_LENGTHS + len] & 0xff);
+            in_use->lengths[in_use->n++] = (uint16_t) len;
         }
     }
 

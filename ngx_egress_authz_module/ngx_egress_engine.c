@@ -15,6 +15,13 @@
 #define NGX_EGRESS_ACCOUNT_MAX     512
 
 
+#if (__GNUC__)
+#define ngx_egress_prefetch(p)     __builtin_prefetch(p)
+#else
+#define ngx_egress_prefetch(p)
+#endif
+
+
 typedef struct {
     ngx_egress_engine_t      *engine;
     ngx_egress_lookup_t      *lookup;
@@ -27,6 +34,8 @@ typedef struct {
 } ngx_egress_walk_t;
 
 
+static void ngx_egress_lookup_prefetch(ngx_egress_base_t *base,
+    ngx_egress_ask_t *ask);
 static void ngx_egress_lookup_text(ngx_egress_base_t *base,
     ngx_egress_lookup_t *lookup, ngx_uint_t group, ngx_str_t *value);
 static void ngx_egress_lookup_paths(ngx_egress_base_t *base,
@@ -141,14 +150,18 @@ ngx_egress_field_group(ngx_uint_t field)
 
 
 size_t
-ngx_egress_pattern_head(ngx_egress_pattern_t *pattern, u_char *text)
+ngx_egress_pattern_head(u_char *pattern)
 {
-    u_char  ch;
-    size_t  n;
+    u_char  ch, *text;
+    size_t  n, len;
 
-    ch = (pattern->kind == NGX_EGRESS_MATCH_TEMPLATE) ? '{' : '*';
+    ch = (ngx_egress_pattern_kind(pattern) == NGX_EGRESS_MATCH_TEMPLATE)
+         ? '{' : '*';
 
-    for (n = 0; n < pattern->len && text[n] != ch; n++) { /* void */ }
+    text = ngx_egress_pattern_text(pattern);
+    len = ngx_egress_pattern_len(pattern);
+
+    for (n = 0; n < len && text[n] != ch; n++) { /* void */ }
 
     return n;
 }
@@ -169,6 +182,8 @@ ngx_egress_base_lookup(ngx_egress_base_t *base, ngx_egress_ask_t *ask,
     lookup->linear = 0;
 
     ngx_memzero(lookup->n, sizeof(lookup->n));
+
+    ngx_egress_lookup_prefetch(base, ask);
 
     if (ask->host.len) {
         ngx_egress_lookup_text(base, lookup, NGX_EGRESS_GROUP_HOST,
@@ -193,12 +208,57 @@ ngx_egress_base_lookup(ngx_egress_base_t *base, ngx_egress_ask_t *ask,
 }
 
 
+/* the two places that nearly each flow looks at, at the same time */
+
+static void
+ngx_egress_lookup_prefetch(ngx_egress_base_t *base, ngx_egress_ask_t *ask)
+{
+    uint32_t            hash[2], i, k;
+    ngx_egress_slot_t  *slot[2];
+
+    if (base->nslots == 0 || ask->principal.len == 0 || ask->host.len == 0) {
+        return;
+    }
+
+    hash[0] = ngx_egress_hash(ask->host.data, ask->host.len,
+                              ngx_egress_seed(NGX_EGRESS_GROUP_HOST,
+                                              NGX_EGRESS_MATCH_EXACT));
+    hash[1] = ngx_egress_hash(ask->principal.data, ask->principal.len,
+                              ngx_egress_seed(NGX_EGRESS_GROUP_WHO,
+                                              NGX_EGRESS_MATCH_EXACT));
+
+    for (k = 0; k < 2; k++) {
+        slot[k] = &base->slots[ngx_egress_reduce(hash[k], base->nslots)];
+        ngx_egress_prefetch(slot[k]);
+    }
+
+    /* and what they lead to */
+
+    for (k = 0; k < 2; k++) {
+
+        for (i = 0; i < 4 && slot[k] + i < base->slots + base->nslots; i++) {
+
+            if (slot[k][i].id == 0) {
+                break;
+            }
+
+            if (slot[k][i].hash == hash[k]) {
+                ngx_egress_prefetch(base->text + slot[k][i].id);
+                ngx_egress_prefetch(base->text + slot[k][i].id + 63);
+                break;
+            }
+        }
+    }
+}
+
+
 /* exact, prefix, suffix, presence */
 
 static void
 ngx_egress_lookup_text(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
     ngx_uint_t group, ngx_str_t *value)
 {
+    u_char                *p, byte;
     ngx_uint_t             i;
     ngx_egress_lengths_t  *in_use;
 
@@ -208,6 +268,13 @@ ngx_egress_lookup_text(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
     in_use = &base->lengths[group][NGX_EGRESS_PREFIXES];
 
     for (i = 0; i < in_use->n && in_use->lengths[i] <= value->len; i++) {
+
+        byte = in_use->bytes[i];
+
+        if (byte && value->data[in_use->lengths[i] - 1] != byte) {
+            continue;
+        }
+
         ngx_egress_lookup_exact(base, lookup, group, NGX_EGRESS_MATCH_PREFIX,
                                 value->data, in_use->lengths[i]);
     }
@@ -215,9 +282,16 @@ ngx_egress_lookup_text(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
     in_use = &base->lengths[group][NGX_EGRESS_SUFFIXES];
 
     for (i = 0; i < in_use->n && in_use->lengths[i] <= value->len; i++) {
+
+        p = value->data + value->len - in_use->lengths[i];
+        byte = in_use->bytes[i];
+
+        if (byte && *p != byte) {
+            continue;
+        }
+
         ngx_egress_lookup_exact(base, lookup, group, NGX_EGRESS_MATCH_SUFFIX,
-                                value->data + value->len - in_use->lengths[i],
-                                in_use->lengths[i]);
+                                p, in_use->lengths[i]);
     }
 
     if (base->present[group]) {
@@ -421,15 +495,21 @@ static void
 ngx_egress_lookup_exact(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
     ngx_uint_t group, ngx_uint_t kind, u_char *data, size_t len)
 {
-    uint32_t               hash, i;
-    ngx_egress_slot_t     *slot;
-    ngx_egress_pattern_t  *pattern;
+    u_char              *p;
+    uint32_t             hash, i;
+    ngx_egress_slot_t   *slot;
 
     if (base->nslots == 0) {
         return;
     }
 
     hash = ngx_egress_hash(data, len, ngx_egress_seed(group, kind));
+
+    i = ngx_egress_reduce(hash * 0x9e3779b1, base->nfilter);
+
+    if (!(base->filter[i / 8] & (1 << i % 8))) {
+        return;
+    }
 
     for (i = ngx_egress_reduce(hash, base->nslots); ; i++) {
 
@@ -447,11 +527,12 @@ ngx_egress_lookup_exact(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
             continue;
         }
 
-        pattern = &base->patterns[slot->id];
+        p = base->text + slot->id;
 
-        if (pattern->len == len && pattern->kind == kind
-            && pattern->group == group
-            && ngx_memcmp(base->text + pattern->text, data, len) == 0)
+        if (ngx_egress_pattern_len(p) == len
+            && ngx_egress_pattern_kind(p) == kind
+            && ngx_egress_pattern_group(p) == group
+            && ngx_memcmp(ngx_egress_pattern_text(p), data, len) == 0)
         {
             ngx_egress_lookup_add(lookup, group, slot->id);
             return;
@@ -489,7 +570,9 @@ ngx_egress_lookup_heads(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
             return;
         }
 
-        if (slot->hash != hash || base->patterns[slot->id].group != group) {
+        if (slot->hash != hash
+            || ngx_egress_pattern_group(base->text + slot->id) != group)
+        {
             continue;
         }
 
@@ -575,7 +658,9 @@ ngx_egress_walk(ngx_egress_walk_t *walk, ngx_uint_t level, uint32_t node)
         return;
     }
 
-    ngx_egress_walk_edge(walk, level, node, NGX_EGRESS_ANY);
+    if (walk->engine->any & (1 << level)) {
+        ngx_egress_walk_edge(walk, level, node, NGX_EGRESS_ANY);
+    }
 
     for (i = 0; i < lookup->n[group]; i++) {
         ngx_egress_walk_edge(walk, level, node, lookup->ids[group][i]);
@@ -600,6 +685,13 @@ ngx_egress_walk_edge(ngx_egress_walk_t *walk, ngx_uint_t level, uint32_t node,
     ngx_egress_engine_t  *engine;
 
     engine = walk->engine;
+
+    if (level == 0 && engine->groups[1] != NGX_EGRESS_GROUP_NONE
+        && id != NGX_EGRESS_NOBODYS)
+    {
+        ngx_egress_walk(walk, 1, id);
+        return;
+    }
 
     if (engine->nedges == 0) {
         return;
@@ -1072,13 +1164,13 @@ static void
 ngx_egress_pattern_match(ngx_egress_base_t *base, uint32_t id,
     ngx_egress_match_t *m)
 {
-    ngx_egress_pattern_t  *pattern;
+    u_char  *p;
 
-    pattern = &base->patterns[id];
+    p = base->text + id;
 
-    m->kind = pattern->kind;
-    m->value.data = base->text + pattern->text;
-    m->value.len = pattern->len;
+    m->kind = ngx_egress_pattern_kind(p);
+    m->value.data = ngx_egress_pattern_text(p);
+    m->value.len = ngx_egress_pattern_len(p);
 }
 
 

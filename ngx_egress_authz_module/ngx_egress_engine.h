@@ -51,12 +51,18 @@
 #define NGX_EGRESS_PRODUCT         256
 
 
-typedef struct {
-    uint32_t                  text;        /* offset in base->text */
-    uint16_t                  len;
-    uint8_t                   kind;        /* ngx_egress_match_e */
-    uint8_t                   group;
-} ngx_egress_pattern_t;
+/*
+ * A pattern is a record in base->text and its number is where it begins: group
+ * and kind, two bytes of length, the text.  So whoever has the number is one
+ * step from the bytes.
+ */
+
+#define NGX_EGRESS_PATTERN_HEAD    4
+
+#define ngx_egress_pattern_group(p)   ((p)[0])
+#define ngx_egress_pattern_kind(p)    ((p)[1])
+#define ngx_egress_pattern_len(p)     ((size_t) (p)[2] << 8 | (p)[3])
+#define ngx_egress_pattern_text(p)    ((p) + NGX_EGRESS_PATTERN_HEAD)
 
 
 /*
@@ -85,7 +91,16 @@ typedef struct {
     uint32_t                  to;          /* node, or list of clauses, or
                                               NGX_EGRESS_LAST | clause;
                                               0: free */
+    uint32_t                  pad;         /* four of them are a cache line */
 } ngx_egress_edge_t;
+
+
+/*
+ * The first of several levels has no edges: its nodes are the patterns
+ * themselves.  Nodes further down are edges, numbered from here on.
+ */
+
+#define NGX_EGRESS_NODES           0x20000000
 
 
 typedef struct {
@@ -106,10 +121,15 @@ typedef struct {
 } ngx_egress_compiled_t;
 
 
-/* which lengths occur: ascending, for prefixes and so on */
+/*
+ * Which lengths occur: ascending, for prefixes and so on.  All patterns of a
+ * length may have the same byte at their inner end, as the dot of "*.a.com";
+ * 0: they don't.
+ */
 
 typedef struct {
     uint16_t                 *lengths;
+    u_char                   *bytes;
     ngx_uint_t                n;
 } ngx_egress_lengths_t;
 
@@ -154,9 +174,8 @@ struct ngx_egress_base_s {
     ngx_egress_intern_t      *values_in;
     ngx_egress_intern_t      *code_in;
 
-    u_char                   *text;
-    ngx_egress_pattern_t     *patterns;
-    uint32_t                  npatterns;
+    u_char                   *text;        /* of all patterns */
+    size_t                    ntext;
     uint32_t                 *values;
     ngx_egress_code_t        *code;
 
@@ -164,6 +183,10 @@ struct ngx_egress_base_s {
     uint32_t                  nslots;
     ngx_egress_slot_t        *heads;       /* by the text before the "*" */
     uint32_t                  nheads;
+
+    u_char                   *filter;      /* bits of hashes that are there:
+                                              most lengths don't match */
+    uint32_t                  nfilter;
 
     ngx_egress_lengths_t      lengths[NGX_EGRESS_GROUPS][3];
     uint32_t                  present[NGX_EGRESS_GROUPS];
@@ -186,6 +209,8 @@ struct ngx_egress_engine_s {
 
     ngx_uint_t                groups[NGX_EGRESS_GROUPS + 1];
                                            /* levels; ends with GROUP_NONE */
+    ngx_uint_t                any;         /* bits: levels that have a clause
+                                              without a pattern */
     uint32_t                  root;        /* if there is no level */
     ngx_egress_edge_t        *edges;
     uint32_t                  nedges;
@@ -207,7 +232,7 @@ uint32_t ngx_egress_edge_hash(uint32_t node, uint32_t id);
 ngx_uint_t ngx_egress_field_group(ngx_uint_t field);
 
 /* the text before the first operator or "*" of a template or a namespace */
-size_t ngx_egress_pattern_head(ngx_egress_pattern_t *pattern, u_char *text);
+size_t ngx_egress_pattern_head(u_char *pattern);
 
 
 #endif /* _NGX_EGRESS_ENGINE_H_INCLUDED_ */

@@ -8,10 +8,14 @@
  * Nanoseconds per decision and bytes per rule of the index of policies, and
  * of the reference that looks at one rule after the other.
  *
- * usage: authz RULES [distinct|paths|ip]
+ * usage: authz RULES typical|distinct|paths|ip
  *
- * A rule is a principal, a host and a port, as converted from Istio.  By
- * default there are rules / 20 principals and rules / 5 hosts; "distinct": as
+ * "hot": a thousand different flows in turn, as a gateway sees its callers and
+ * their destinations again and again; "cold": 16,384 of them, whose part of
+ * the index is more than the processor's own cache holds.
+ *
+ * A rule is a principal, a host and a port, as converted from Istio.  In
+ * "typical" there are rules / 20 principals and rules / 5 hosts; "distinct": as
  * many as rules.  "paths": one host, one principal, a path each.  "ip": a
  * CIDR instead of a principal.
  */
@@ -27,6 +31,7 @@
 
 
 #define FLOWS  16384
+#define HOT    1000
 
 
 typedef struct {
@@ -45,6 +50,8 @@ static ngx_uint_t            principals, hosts;
 static uint64_t              state = 88172645463325252;
 
 
+static double by_index(ngx_egress_base_t *base, ngx_egress_engine_t *engine,
+    flow_t *flows, ngx_uint_t n, ngx_uint_t *yes);
 static uint64_t next(void);
 static void text(ngx_str_t *s, const char *fmt, ngx_uint_t n);
 static void principal(ngx_str_t *s, ngx_uint_t n);
@@ -60,19 +67,18 @@ static double now(void);
 int
 main(int argc, char **argv)
 {
-    double                start, index, naive;
+    double                start, hot, cold, naive;
     flow_t               *flows;
-    ngx_uint_t            i, n, rule, rounds, yes[2];
+    ngx_uint_t            i, n, rule, yes[2];
     ngx_pool_t           *pool;
     ngx_array_t           rules;
     ngx_egress_ask_t      ask;
     ngx_egress_base_t    *base;
     ngx_egress_rule_t   **p;
-    ngx_egress_lookup_t   lookup;
     ngx_egress_engine_t  *engine;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: authz RULES [distinct|paths|ip]\n");
+        fprintf(stderr, "usage: authz RULES typical|distinct|paths|ip\n");
         return 2;
     }
 
@@ -121,33 +127,10 @@ main(int argc, char **argv)
     ask.http = 1;
     text(&ask.method, "GET", 0);
 
-    yes[0] = yes[1] = 0;
-    rounds = 0;
-    start = now();
+    yes[1] = 0;
 
-    do {
-        for (i = 0; i < FLOWS; i++) {
-
-            ask.principal = flows[i].principal;
-            ask.trust_domain = flows[i].principal;
-            ask.trust_domain.len = 13;
-            ask.host = flows[i].host;
-            ask.path = flows[i].path;
-            ask.port = flows[i].port;
-            ask.known = 0;
-            ask.data = &flows[i];
-
-            ngx_egress_base_lookup(base, &ask, &lookup);
-
-            yes[0] += ngx_egress_engine_match(engine, &lookup, &rule);
-        }
-
-        rounds++;
-
-    } while (now() - start < 1.0);
-
-    index = (now() - start) / rounds / FLOWS * 1e9;
-    yes[0] /= rounds;
+    hot = by_index(base, engine, flows, HOT, &yes[0]);
+    cold = by_index(base, engine, flows, FLOWS, &yes[0]);
 
     start = now();
 
@@ -163,10 +146,58 @@ main(int argc, char **argv)
 
     naive = (now() - start) / i * 1e9;
 
-    printf(", %.0f ns by index, %.0f ns one by one (%lu%% allowed)\n", index,
-           naive, 100 * yes[0] / FLOWS);
+    printf(", %.0f ns hot, %.0f ns cold, %.0f ns one by one (%lu%% allowed)\n",
+           hot, cold, naive, 100 * yes[0] / FLOWS);
 
     return i == FLOWS && yes[0] != yes[1];
+}
+
+
+/* the best of its rounds: the others had to share the cache */
+
+static double
+by_index(ngx_egress_base_t *base, ngx_egress_engine_t *engine, flow_t *flows,
+    ngx_uint_t n, ngx_uint_t *yes)
+{
+    double                start, end, spent, best;
+    ngx_uint_t            i, k, rule;
+    ngx_egress_ask_t      ask;
+    ngx_egress_lookup_t   lookup;
+
+    memset(&ask, 0, sizeof(ngx_egress_ask_t));
+    ask.addr = get_addr;
+    ask.http = 1;
+    text(&ask.method, "GET", 0);
+
+    best = 1e9;
+    end = now() + 1.5;
+
+    do {
+        *yes = 0;
+        start = now();
+
+        for (i = 0, k = 0; k < FLOWS; i = (i + 1 == n) ? 0 : i + 1, k++) {
+
+            ask.principal = flows[i].principal;
+            ask.trust_domain = flows[i].principal;
+            ask.trust_domain.len = 13;
+            ask.host = flows[i].host;
+            ask.path = flows[i].path;
+            ask.port = flows[i].port;
+            ask.known = 0;
+            ask.data = &flows[i];
+
+            ngx_egress_base_lookup(base, &ask, &lookup);
+
+            *yes += ngx_egress_engine_match(engine, &lookup, &rule);
+        }
+
+        spent = (now() - start) / FLOWS * 1e9;
+        best = spent < best ? spent : best;
+
+    } while (now() < end);
+
+    return best;
 }
 
 
@@ -336,7 +367,9 @@ now(void)
 {
     struct timespec  ts;
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    /* not the time of others on this machine */
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
 
     return ts.tv_sec + ts.tv_nsec / 1e9;
 }
