@@ -11,6 +11,9 @@
 #include <ngx_egress_authz.h>
 
 
+#define NGX_HTTP_TOO_EARLY         425
+
+
 typedef struct {
     ngx_uint_t                mode;
 } ngx_http_egress_authz_loc_conf_t;
@@ -133,6 +136,15 @@ ngx_http_egress_authz_step(ngx_egress_flow_t *flow)
 
     r = flow->data;
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_egress_authz_module);
+
+    /* it may be a replay, RFC 8470: 425 has the client send it again */
+
+    if (r->connection->ssl && r->connection->ssl->in_early
+        && alcf->mode != NGX_EGRESS_AUTHZ_OFF)
+    {
+        flow->status = NGX_HTTP_TOO_EARLY;
+        return ngx_egress_deny(flow, NGX_EGRESS_AUTHZ_DENIED);
+    }
 
     ngx_memzero(&ask, sizeof(ngx_egress_ask_t));
 
