@@ -22,6 +22,8 @@ typedef struct {
 static ngx_int_t ngx_http_egress_authz_step(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_http_egress_authz_authority(ngx_http_request_t *r,
     ngx_egress_flow_t *flow, ngx_str_t *authority);
+static void ngx_http_egress_authz_port(u_char *p, u_char *last,
+    ngx_str_t *port);
 static ngx_int_t ngx_http_egress_authz_path(ngx_http_request_t *r,
     ngx_egress_authz_conf_t *acf, ngx_str_t *path, ngx_str_t *sent);
 static ngx_int_t ngx_http_egress_authz_header(ngx_egress_ask_t *ask,
@@ -193,33 +195,32 @@ ngx_http_egress_authz_authority(ngx_http_request_t *r,
 
     ngx_str_null(&port);
 
+    /*
+     * Of "GET http://host:port/", where the Host header counts nothing, or of
+     * :authority.  Before 1.29 host_end is at the port, then behind it.
+     */
+
     if (r->host_start) {
+        ngx_http_egress_authz_port(r->host_start, r->host_end, &port);
 
-        /* of "GET http://host:port/", where the Host header counts nothing */
+        if (port.len == 0 && *r->host_end == ':'
+#if (NGX_HTTP_V2)
+            && r->stream == NULL
+#endif
+           )
+        {
+            port.data = r->host_end + 1;
 
-        p = r->host_end;
+            for (p = port.data; *p >= '0' && *p <= '9'; p++) { /* void */ }
 
-        if (*p == ':') {
-            port.data = ++p;
-            while (*p >= '0' && *p <= '9') { p++; }
             port.len = p - port.data;
         }
 
     } else if (r->headers_in.host) {
-
         p = r->headers_in.host->value.data;
         last = p + r->headers_in.host->value.len;
 
-        if (p < last && *p == '[') {
-            p = ngx_strlchr(p, last, ']');
-        }
-
-        p = p ? ngx_strlchr(p, last, ':') : NULL;
-
-        if (p) {
-            port.data = p + 1;
-            port.len = last - port.data;
-        }
+        ngx_http_egress_authz_port(p, last, &port);
     }
 
     if (port.len == 0) {
@@ -238,6 +239,22 @@ ngx_http_egress_authz_authority(ngx_http_request_t *r,
     ngx_memcpy(p, port.data, port.len);
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_egress_authz_port(u_char *p, u_char *last, ngx_str_t *port)
+{
+    if (p < last && *p == '[') {
+        p = ngx_strlchr(p, last, ']');
+    }
+
+    p = p ? ngx_strlchr(p, last, ':') : NULL;
+
+    if (p) {
+        port->data = p + 1;
+        port->len = last - port->data;
+    }
 }
 
 

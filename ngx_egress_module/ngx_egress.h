@@ -44,6 +44,7 @@
 /* owners of an area in the shared zone */
 
 #define NGX_EGRESS_AREA_RATELIMIT  0
+#define NGX_EGRESS_AREA_DECISIONS  2
 #define NGX_EGRESS_AREA_AUTHZ      3
 #define NGX_EGRESS_AREAS           4
 
@@ -176,6 +177,7 @@ struct ngx_egress_flow_s {
     /* steps charge a flow once, however often it is decided */
 
     unsigned                  charged:1;
+    unsigned                  accounted:1; /* by ngx_egress_account() */
     void                     *charges;     /* which: the step's own list */
 
     /* the result of ngx_egress_decide() */
@@ -311,6 +313,13 @@ ngx_int_t ngx_egress_deny(ngx_egress_flow_t *flow, ngx_uint_t reason);
 
 /* an allowed flow came to nothing: the reason is set, the verdict stays */
 void ngx_egress_fail(ngx_egress_flow_t *flow, ngx_uint_t reason);
+
+/*
+ * Counts the flow's verdict, reason and policy in egress_decisions_total, once
+ * however often it is called; to be called when they don't change any more.
+ * Takes no lock but for a combination that is new.
+ */
+void ngx_egress_account(ngx_egress_flow_t *flow);
 
 /*
  * Finds the addresses of an allowed flow's service.  NGX_OK: flow->peers is

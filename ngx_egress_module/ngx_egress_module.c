@@ -628,7 +628,9 @@ ngx_egress_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ecf->conf = ctx->conf;
     ecf->conf[ngx_egress_core_module.ctx_index] = ecf;
 
-    if (ngx_egress_status_init(cf) != NGX_OK) {
+    if (ngx_egress_status_init(cf) != NGX_OK
+        || ngx_egress_decisions_init(cf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

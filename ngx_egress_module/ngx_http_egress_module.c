@@ -644,6 +644,7 @@ ngx_http_egress_cleanup(void *data)
 {
     ngx_http_egress_ctx_t *ctx = data;
 
+    ngx_egress_account(&ctx->flow);
     ngx_egress_resolve_cancel(&ctx->flow);
 }
 

@@ -36,7 +36,7 @@ events {
 }
 
 egress {
-    zone             1m reports=32;
+    zone             1m reports=32 series=6;
     trust_domain     td;
     outbound_policy  allow_any;
     resolver         127.0.0.1:%%PORT_8099%%;
@@ -153,7 +153,7 @@ $t->ca('ca')->cert('ca', 'server', 'DNS:localhost');
 $t->spiffe('ca', 'x', 'td/ns/a/sa/x');
 $t->spiffe('ca', 'y', 'td/ns/b/sa/y');
 
-$t->run()->plan(74);
+$t->run()->plan(81);
 
 ###############################################################################
 
@@ -207,9 +207,21 @@ like($m, qr/^egress_authz_reports 5$/m, 'metric, rows');
 
 is(metric_errors($m), '', 'metrics, format');
 
+# what was decided, each request once
+
+like($m, qr/^egress_decisions_total\{service="all",verdict="$_->[0]",reason="$_->[1]",policy="$_->[2]"\} $_->[3]$/m,
+	"decisions, @$_")
+	for [ 'allowed', '-', 'shop/allow/0', 1 ],
+		[ 'denied', 'authz_denied', '-', 1 ],
+		[ 'reported', 'authz_denied', '-', 2 ],
+		[ 'reported', 'authz_denied', 'shop/deny/0', 1 ],
+		[ 'reported', 'no_identity', '-', 1 ];
+
 # stream
 
 is(tcp(), 'hello', 'stream, reported');
+like(body('/metrics'), qr/^egress_decisions_total\{service="db",verdict="reported",reason="no_identity",policy="-"\} 1$|^egress_decisions_total\{service="db",verdict="reported",reason="authz_denied",policy="-"\} 1$/m,
+	'decisions, stream');
 
 ($row) = grep { $_->{host} eq 'db.example.org' && $_->{mode} eq 'report' }
 	@{get('/status/reports')->{reports}{rows}};
@@ -222,6 +234,12 @@ is($row->{http}, JSON::PP::false, 'stream, no http');
 $t->reload();
 
 is(scalar @{get('/status/reports')->{reports}{rows}}, 7, 'rows after reload');
+
+# past series= there is "_other"
+
+like(body('/metrics'), qr/^egress_decisions_total\{service="_other",verdict="\w+",reason="[\w-]+",policy="_other"\} \d+$/m,
+	'decisions, other')
+	if code('x', 'bad', '/');
 
 # policies
 
