@@ -134,6 +134,7 @@ typedef struct {
     const char          *system_ca;
     const char          *proxy_conf;
     const char          *access_log;
+    const char          *admin;          /* path of a Unix socket */
     const char         **listen;         /* "443=127.0.0.1:8443" */
     const char         **endpoint;       /* "HOST[:PORT]=ADDRESS[:PORT]" */
     const char         **path;           /* "PREFIX=DIR" */

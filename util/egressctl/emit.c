@@ -70,6 +70,7 @@ static int emit_streamed(listener_t *l);
 static int emit_mapped(listener_t *l);
 static void emit_map(emit_t *e, listener_t *l);
 static void emit_http(emit_t *e);
+static void emit_admin(emit_t *e);
 static void emit_http_server(emit_t *e, listener_t *l, route_t *r);
 static void emit_listen(emit_t *e, listener_t *l, const char *more);
 static void emit_mutual(emit_t *e);
@@ -1913,6 +1914,27 @@ emit_map(emit_t *e, listener_t *l)
 }
 
 
+/* nginx makes the socket for everybody: its folder keeps others out */
+
+static void
+emit_admin(emit_t *e)
+{
+    if (e->m->options->admin == NULL) {
+        return;
+    }
+
+    fputs("\n    server {\n        listen      ", e->out);
+    emit_word(e, NULL, xprintf("unix:%s", e->m->options->admin));
+    fputs(";\n        access_log  off;\n\n"
+          "        location /status {\n            egress_status;\n"
+          "        }\n\n"
+          "        location /metrics {\n            egress_metrics;\n"
+          "        }\n\n"
+          "        location /explain {\n            egress_explain;\n"
+          "        }\n    }\n", e->out);
+}
+
+
 static void
 emit_http(emit_t *e)
 {
@@ -1925,15 +1947,21 @@ emit_http(emit_t *e)
         }
     }
 
-    if (l == NULL) {
+    if (l == NULL && e->m->options->admin == NULL) {
         return;
     }
 
-    fputs("http {\n"
-          "    server_names_hash_bucket_size  512;\n\n"
-          "    upstream egress {\n        egress_balance;\n    }\n", e->out);
+    fputs("http {\n", e->out);
 
-    if (e->m->options->access_log) {
+    if (l) {
+        fputs("    server_names_hash_bucket_size  512;\n\n"
+              "    upstream egress {\n        egress_balance;\n    }\n",
+              e->out);
+    }
+
+    emit_admin(e);
+
+    if (l && e->m->options->access_log) {
         fputs("\n    log_format  egress  '$time_iso8601 $remote_addr "
               "\"$egress_principal\" $egress_host:$egress_port '\n"
               "                        '$egress_verdict $egress_reason "

@@ -73,6 +73,8 @@ static const char  usage[] =
 "      --conf-path FILE       where egress_proxy.conf is, for \"include\"\n"
 "      --nginx-version X.Y.Z  the nginx that is to run it (from 1.22.0 on)\n"
 "      --access-log FILE      write access logs\n"
+"      --admin-socket PATH    serve status, metrics and explain there, as\n"
+"                             /run/egress/admin.sock (folder of mode 0750)\n"
 "      --strict               warnings are errors\n"
 "\n"
 "egressctl explain --help   why a principal may reach a host, or not\n"
@@ -98,6 +100,7 @@ enum {
     OPT_ALLOW,
     OPT_PROXY_CONF,
     OPT_ACCESS_LOG,
+    OPT_ADMIN,
     OPT_VERSION,
     OPT_STRICT
 };
@@ -125,6 +128,7 @@ static const struct option  convert_long[] = {
     { "proxy-conf", required_argument, NULL, OPT_PROXY_CONF },
     { "nginx-version", required_argument, NULL, OPT_VERSION },
     { "access-log", required_argument, NULL, OPT_ACCESS_LOG },
+    { "admin-socket", required_argument, NULL, OPT_ADMIN },
     { "strict", no_argument, NULL, OPT_STRICT },
     { NULL, 0, NULL, 0 }
 };
@@ -344,7 +348,8 @@ convert_string(options_t *o, int ch)
         { OPT_RESOLVER, offsetof(options_t, resolver) },
         { OPT_SYSTEM_CA, offsetof(options_t, system_ca) },
         { OPT_PROXY_CONF, offsetof(options_t, proxy_conf) },
-        { OPT_ACCESS_LOG, offsetof(options_t, access_log) }
+        { OPT_ACCESS_LOG, offsetof(options_t, access_log) },
+        { OPT_ADMIN, offsetof(options_t, admin) }
     };
 
     for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
