@@ -46,7 +46,9 @@
 /* owners of an area in the shared zone */
 
 #define NGX_EGRESS_AREA_RATELIMIT  0
-#define NGX_EGRESS_AREA_CORE       3
+#define NGX_EGRESS_AREA_CORE       1
+#define NGX_EGRESS_AREA_DECISIONS  2
+#define NGX_EGRESS_AREA_AUTHZ      3
 #define NGX_EGRESS_AREAS           4
 
 #define NGX_EGRESS_UNDECIDED       0
@@ -181,6 +183,7 @@ struct ngx_egress_flow_s {
     /* steps charge a flow once, however often it is decided */
 
     unsigned                  charged:1;
+    unsigned                  accounted:1; /* by ngx_egress_account() */
     void                     *charges;     /* which: the step's own list */
 
     /* the result of ngx_egress_decide() */
@@ -303,8 +306,9 @@ ngx_int_t ngx_egress_add_area(ngx_conf_t *cf, ngx_uint_t id,
 /* the area in a worker, or NULL; shpool may be NULL if not wanted */
 void *ngx_egress_area(ngx_uint_t id, ngx_slab_pool_t **shpool);
 
-/* the bound "keys=" of the zone directive; 0: not given */
+/* the bounds "keys=" (0: not given) and "reports=" of the zone directive */
 ngx_uint_t ngx_egress_zone_keys(ngx_cycle_t *cycle);
+ngx_uint_t ngx_egress_zone_reports(ngx_cycle_t *cycle);
 
 /*
  * The trust domains of this mesh: an array of ngx_str_t, the first is the
@@ -335,6 +339,13 @@ ngx_int_t ngx_egress_deny(ngx_egress_flow_t *flow, ngx_uint_t reason);
 
 /* an allowed flow came to nothing: the reason is set, the verdict stays */
 void ngx_egress_fail(ngx_egress_flow_t *flow, ngx_uint_t reason);
+
+/*
+ * Counts the flow's verdict, reason and policy in egress_decisions_total, once
+ * however often it is called; to be called when they don't change any more.
+ * Takes no lock but for a combination that is new.
+ */
+void ngx_egress_account(ngx_egress_flow_t *flow);
 
 /*
  * Sees to it that an allowed flow can be carried: counts it against the
@@ -503,6 +514,12 @@ ngx_int_t ngx_egress_report_explain(ngx_egress_report_t *report);
 /* an argument as a number of 0..max; NGX_DECLINED: none, or it is no number */
 ngx_int_t ngx_egress_report_number(ngx_egress_report_t *report,
     const char *name, ngx_uint_t max, ngx_uint_t *value);
+
+/*
+ * The length of the character at p, 0 if it is none.  RFC 3629: neither
+ * overlong, nor a surrogate, nor beyond U+10FFFF.
+ */
+size_t ngx_egress_utf8(const u_char *p, const u_char *last);
 
 void ngx_egress_text_add(ngx_egress_text_t *text, const u_char *data,
     size_t len);

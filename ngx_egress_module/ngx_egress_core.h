@@ -368,6 +368,12 @@ typedef struct {
 } ngx_egress_conf_ctx_t;
 
 
+/* ngx_egress_decisions.c */
+
+/* reserves the counters of decisions, at "egress {" */
+ngx_int_t ngx_egress_decisions_init(ngx_conf_t *cf);
+
+
 /* ngx_egress_status.c */
 
 /* adds the core's own parts of the reports, at "egress {" */

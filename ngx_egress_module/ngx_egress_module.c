@@ -347,6 +347,13 @@ ngx_egress_zone_keys(ngx_cycle_t *cycle)
 }
 
 
+ngx_uint_t
+ngx_egress_zone_reports(ngx_cycle_t *cycle)
+{
+    return ngx_egress_get_core_conf(cycle)->reports;
+}
+
+
 ngx_array_t *
 ngx_egress_trust_domains(ngx_cycle_t *cycle)
 {
@@ -788,7 +795,9 @@ ngx_egress_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ecf->conf = ctx->conf;
     ecf->conf[ngx_egress_core_module.ctx_index] = ecf;
 
-    if (ngx_egress_status_init(cf) != NGX_OK) {
+    if (ngx_egress_status_init(cf) != NGX_OK
+        || ngx_egress_decisions_init(cf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

@@ -30,8 +30,10 @@ static ngx_uint_t ngx_egress_explain_guess(ngx_egress_flow_t *flow,
     ngx_str_t *choice);
 static void ngx_egress_explain_error(ngx_egress_report_t *report,
     const char *error);
+static const char *ngx_egress_explain_route(ngx_egress_flow_t *flow,
+    ngx_str_t *choice);
 static ngx_int_t ngx_egress_explain_verdict(ngx_egress_report_t *report,
-    ngx_egress_flow_t *flow);
+    ngx_egress_flow_t *flow, const char *found);
 
 
 static ngx_str_t  ngx_egress_versions_name = ngx_string("versions");
@@ -223,6 +225,7 @@ ngx_egress_report_explain(ngx_egress_report_t *report)
 {
     ngx_int_t           rc;
     ngx_str_t           choice;
+    const char         *found;
     ngx_egress_flow_t  *flow;
 
     flow = ngx_pcalloc(report->text.pool, sizeof(ngx_egress_flow_t));
@@ -242,9 +245,11 @@ ngx_egress_report_explain(ngx_egress_report_t *report)
         return rc;
     }
 
+    found = ngx_egress_explain_route(flow, &choice);
+
     (void) ngx_egress_decide(flow, &choice);
 
-    return ngx_egress_explain_verdict(report, flow);
+    return ngx_egress_explain_verdict(report, flow, found);
 }
 
 
@@ -438,9 +443,67 @@ ngx_egress_explain_error(ngx_egress_report_t *report, const char *error)
 }
 
 
+/*
+ * A service that a route has to choose ("lookup off") is found by its host
+ * here: one that has the port, or else the only one.  Linear, and nobody's
+ * traffic.  Says how the service is found.
+ */
+
+static const char *
+ngx_egress_explain_route(ngx_egress_flow_t *flow, ngx_str_t *choice)
+{
+    in_port_t               target;
+    ngx_str_t              *host;
+    ngx_uint_t              i, n, protocol;
+    ngx_egress_conf_t      *ecf;
+    ngx_egress_service_t  **svc, *found;
+
+    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
+    host = flow->host.len ? &flow->host : &flow->sni;
+
+    if (choice->len) {
+        return "argument";
+    }
+
+    if (ngx_egress_find_service((ngx_cycle_t *) ngx_cycle, host, flow->port,
+                                &protocol, &target))
+    {
+        return "lookup";
+    }
+
+    svc = ecf->services.elts;
+    found = NULL;
+    n = 0;
+
+    for (i = 0; i < ecf->services.nelts; i++) {
+
+        if (svc[i]->lookup || !ngx_egress_service_has_host(svc[i], host)) {
+            continue;
+        }
+
+        if (ngx_egress_service_port(svc[i], flow->port)) {
+            found = svc[i];
+            n = 1;
+            break;
+        }
+
+        found = svc[i];
+        n++;
+    }
+
+    if (n != 1) {
+        return "lookup";
+    }
+
+    *choice = found->name;
+
+    return "route";
+}
+
+
 static ngx_int_t
 ngx_egress_explain_verdict(ngx_egress_report_t *report,
-    ngx_egress_flow_t *flow)
+    ngx_egress_flow_t *flow, const char *found)
 {
     ngx_uint_t                 i;
     ngx_array_t               *parts;
@@ -461,6 +524,7 @@ ngx_egress_explain_verdict(ngx_egress_report_t *report,
     ngx_egress_json_number(text, "port", flow->port);
 
     if (flow->service) {
+        ngx_egress_json_cstring(text, "found_by", found);
         ngx_egress_json_string(text, "service", &flow->service->name);
         ngx_egress_json_string(text, "source", &flow->service->source);
         ngx_egress_json_string(text, "protocol",

@@ -23,6 +23,7 @@ typedef struct {
 
     ngx_uint_t                     passes;    /* "..._pass" directives */
     ngx_module_t                  *passer;    /* of the last one */
+    ngx_str_t                      uri;       /* its path, or empty */
 } ngx_http_egress_loc_conf_t;
 
 
@@ -138,6 +139,7 @@ static ngx_int_t ngx_http_egress_wrap_passes(ngx_conf_t *cf);
 static void ngx_http_egress_unwrap_passes(void *data);
 static char *ngx_http_egress_pass(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static void ngx_http_egress_pass_uri(ngx_conf_t *cf, ngx_str_t *uri);
 static void *ngx_http_egress_create_srv_conf(ngx_conf_t *cf);
 static void *ngx_http_egress_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -697,6 +699,7 @@ ngx_http_egress_cleanup(void *data)
         ngx_del_timer(&ctx->timer);
     }
 
+    ngx_egress_account(&ctx->flow);
     ngx_egress_release(&ctx->flow);
 }
 
@@ -1467,12 +1470,87 @@ ngx_http_egress_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (pass->cmd == cmd) {
             elcf->passes++;
             elcf->passer = pass->passer;
+            ngx_http_egress_pass_uri(cf, &elcf->uri);
 
             return pass->set(cf, cmd, conf);
         }
     }
 
     return NGX_CONF_ERROR;
+}
+
+
+/* "http://name/path": the path takes the place of the location's prefix */
+
+static void
+ngx_http_egress_pass_uri(ngx_conf_t *cf, ngx_str_t *uri)
+{
+    u_char     *p, *last;
+    ngx_str_t  *value;
+
+    ngx_str_null(uri);
+
+    if (cf->args->nelts < 2) {
+        return;
+    }
+
+    value = cf->args->elts;
+
+    p = value[1].data;
+    last = p + value[1].len;
+
+    if (ngx_strncmp(p, "http://", 7) == 0) {
+        p += 7;
+
+    } else if (ngx_strncmp(p, "https://", 8) == 0) {
+        p += 8;
+    }
+
+    p = ngx_strlchr(p, last, '/');
+
+    if (p) {
+        uri->data = p;
+        uri->len = last - p;
+    }
+}
+
+
+ngx_int_t
+ngx_http_egress_sent_path(ngx_http_request_t *r, ngx_str_t *path)
+{
+    u_char                      *p;
+    size_t                       prefix, len;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_egress_loc_conf_t  *elcf;
+
+    elcf = ngx_http_get_module_loc_conf(r, ngx_http_egress_module);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (r == r->main && r->valid_unparsed_uri && elcf->uri.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    /* as ngx_http_proxy_create_request() */
+
+    prefix = (elcf->uri.len && r->valid_location
+              && clcf->name.len <= r->uri.len) ? clcf->name.len : 0;
+
+    len = r->uri.len - prefix;
+
+    path->len = elcf->uri.len + len
+                + 2 * ngx_escape_uri(NULL, r->uri.data + prefix, len,
+                                     NGX_ESCAPE_URI);
+
+    path->data = ngx_pnalloc(r->pool, path->len);
+    if (path->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(path->data, elcf->uri.data, elcf->uri.len);
+
+    (void) ngx_escape_uri(p, r->uri.data + prefix, len, NGX_ESCAPE_URI);
+
+    return NGX_OK;
 }
 
 
@@ -1497,6 +1575,7 @@ ngx_http_egress_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->service, file = NULL
+     *     conf->uri = { 0, NULL }
      *     conf->line = 0
      */
 
@@ -1525,6 +1604,7 @@ ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->enable, prev->enable, 0);
     ngx_conf_merge_value(conf->port, prev->port, 0);
     ngx_conf_merge_value(conf->reason_header, prev->reason_header, 0);
+    ngx_conf_merge_str_value(conf->uri, prev->uri, "");
 
     if (conf->service == NULL) {
         conf->service = prev->service;

@@ -912,6 +912,8 @@ ngx_stream_egress_wake(ngx_egress_flow_t *flow)
     s = flow->data;
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
 
+    ngx_egress_account(flow);
+
     if (flow->verdict == NGX_EGRESS_DENIED) {
         ngx_stream_egress_refuse(s, ctx);
         return;
@@ -1431,6 +1433,7 @@ ngx_stream_egress_cleanup(void *data)
         ngx_del_timer(&ctx->idle);
     }
 
+    ngx_egress_account(&ctx->flow);
     ngx_stream_egress_close(ctx);
     ngx_egress_release(&ctx->flow);
 }

@@ -2,7 +2,7 @@
 
 # (C) 2026 Egress Gateway authors
 
-# Unit tests in C: SPIFFE IDs and matches, token buckets and their
+# Unit tests in C: SPIFFE IDs, matches and paths, token buckets and their
 # table in shared memory.
 
 ###############################################################################
@@ -44,7 +44,8 @@ plan(tests => 12);
 
 ###############################################################################
 
-unit('spiffe', "$authz/ngx_egress_spiffe.c $authz/ngx_egress_match.c", 82);
+unit('spiffe', join(' ', 'unit/core.c', map { "$authz/ngx_egress_$_.c" }
+	qw/ spiffe match path domains /), 267);
 unit('token', "$ratelimit/ngx_egress_ratelimit_token.c", 50);
 unit('period', "$ratelimit/ngx_egress_ratelimit_period.c", 27);
 unit('table', join(' ', map { "$ratelimit/ngx_egress_ratelimit_$_.c" }
