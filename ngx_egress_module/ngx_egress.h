@@ -162,6 +162,8 @@ struct ngx_egress_flow_s {
                                               dialled */
     unsigned                  tls:1;       /* client's bytes are TLS */
     unsigned                  ech:1;
+    unsigned                  http2:1;     /* is what the location speaks to
+                                              the service */
 
     /* the value of a variable: NGX_OK, or NGX_DECLINED: there is none */
 
@@ -209,6 +211,8 @@ struct ngx_egress_flow_s {
     ngx_str_t                 subset;      /* that was chosen, or empty */
     unsigned                  exhausted:1; /* all tries are used up */
     unsigned                  overflow:1;  /* a retry was one too many */
+    const char               *tls_error;   /* why the last certificate was
+                                              refused; or NULL */
     ngx_egress_reach_t       *reach;       /* what it holds; or NULL */
 
     /* called once after ngx_egress_reach() returned NGX_AGAIN */
@@ -541,6 +545,7 @@ ngx_uint_t ngx_egress_original_speaks_first(ngx_egress_flow_t *flow);
 #define NGX_EGRESS_VAR_BUCKET      10
 #define NGX_EGRESS_VAR_FLAGS       11
 #define NGX_EGRESS_VAR_ENDPOINT    12
+#define NGX_EGRESS_VAR_TLS_ERROR   13
 
 /* the value of a variable; NGX_DECLINED: there is none; lives as the flow */
 ngx_int_t ngx_egress_flow_value(ngx_egress_flow_t *flow, ngx_uint_t var,

@@ -453,15 +453,18 @@ ngx_egress_name(ngx_egress_flow_t *flow)
 static ngx_uint_t
 ngx_egress_disagreement(ngx_egress_flow_t *flow)
 {
+    ngx_str_t             *broken;
     ngx_uint_t             secure;
     ngx_egress_service_t  *svc;
 
     svc = flow->service;
 
-    if (svc->broken.len) {
+    broken = ngx_egress_tls_broken(svc);
+
+    if (broken) {
         ngx_log_error(NGX_LOG_ERR, flow->log, 0,
                       "egress service \"%V\" is refused: %V",
-                      &svc->name, &svc->broken);
+                      &svc->name, broken);
         return NGX_EGRESS_SERVICE_BROKEN;
     }
 
@@ -573,6 +576,14 @@ ngx_egress_flow_value(ngx_egress_flow_t *flow, ngx_uint_t var,
     case NGX_EGRESS_VAR_ENDPOINT:
         if (flow->peer) {
             *value = flow->peer->name;
+        }
+
+        break;
+
+    case NGX_EGRESS_VAR_TLS_ERROR:
+        if (flow->tls_error) {
+            value->data = (u_char *) flow->tls_error;
+            value->len = ngx_strlen(flow->tls_error);
         }
 
         break;

@@ -482,6 +482,8 @@ ngx_egress_create_conf(ngx_cycle_t *cycle)
 
     ngx_rbtree_init(&ecf->tls, &ecf->tls_sentinel,
                     ngx_str_rbtree_insert_value);
+    ngx_rbtree_init(&ecf->stores, &ecf->stores_sentinel,
+                    ngx_str_rbtree_insert_value);
 
     return ecf;
 }

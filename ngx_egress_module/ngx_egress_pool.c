@@ -18,9 +18,9 @@
 
 /*
  * A connection between two requests.  It belongs to one TLS identity: that of
- * its service, whose settings do not change in the life of a process, and of
- * the name that was said in SNI and verified.  Lives in the connection's own
- * pool.
+ * its service, of the context as it is now (the connection has one of its
+ * own), and of the name that was said in SNI and verified.  Lives in the
+ * connection's own pool.
  */
 
 typedef struct {
@@ -206,6 +206,12 @@ ngx_egress_keeps(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return 0;
     }
 
+    if (ngx_current_msec - c->start_time >= svc->keepalive_time
+        || !ngx_egress_tls_current(svc, c))
+    {
+        return 0;
+    }
+
     /* somebody waits for a slot */
 
     if (svc->share->held[NGX_EGRESS_HELD_PENDING]) {
@@ -268,6 +274,7 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
 static void
 ngx_egress_idle_start(ngx_egress_idle_t *idle)
 {
+    ngx_msec_t         timeout, left;
     ngx_connection_t  *c;
 
     c = idle->connection;
@@ -291,7 +298,10 @@ ngx_egress_idle_start(ngx_egress_idle_t *idle)
     c->write->log = ngx_cycle->log;
     c->pool->log = ngx_cycle->log;
 
-    ngx_add_timer(c->read, idle->svc->keepalive_timeout);
+    timeout = idle->svc->keepalive_timeout;
+    left = idle->svc->keepalive_time - (ngx_current_msec - c->start_time);
+
+    ngx_add_timer(c->read, ngx_min(timeout, left));
 
     if (c->read->ready) {
         ngx_egress_idle_read_handler(c->read);
@@ -379,7 +389,8 @@ ngx_egress_idle_fits(ngx_egress_idle_t *idle, ngx_egress_flow_t *flow,
         return 0;
     }
 
-    return ngx_egress_idle_valid(idle);
+    return ngx_egress_tls_current(idle->svc, idle->connection)
+           && ngx_egress_idle_valid(idle);
 }
 
 
@@ -470,6 +481,7 @@ ngx_egress_pool_sweep(ngx_cycle_t *cycle)
         idle = ngx_queue_data(q, ngx_egress_idle_t, all);
 
         if (idle->svc->share->held[NGX_EGRESS_HELD_PENDING]
+            || !ngx_egress_tls_current(idle->svc, idle->connection)
             || !ngx_egress_idle_valid(idle))
         {
             ngx_egress_idle_close(idle);

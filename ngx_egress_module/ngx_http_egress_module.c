@@ -291,6 +291,9 @@ static ngx_http_variable_t  ngx_http_egress_vars[] = {
     { ngx_string("egress_endpoint"), NULL, ngx_http_egress_variable,
       NGX_EGRESS_VAR_ENDPOINT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("egress_tls_error"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_TLS_ERROR, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
       ngx_http_null_variable
 };
 
@@ -1291,13 +1294,12 @@ ngx_http_egress_set_session(ngx_peer_connection_t *pc, void *data)
 }
 
 
-/* a session belongs to one identity; none is kept */
-
 static void
 ngx_http_egress_save_session(ngx_peer_connection_t *pc, void *data)
 {
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, pc->log, 0,
-                   "http egress session is not saved");
+    ngx_http_egress_ctx_t *ctx = data;
+
+    ngx_egress_tls_save(&ctx->flow, pc->connection);
 }
 
 

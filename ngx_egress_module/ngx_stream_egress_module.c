@@ -112,6 +112,7 @@ static void ngx_stream_egress_connected(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_handshake(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
+static void ngx_stream_egress_save_session(ngx_connection_t *pc);
 static void ngx_stream_egress_handshake_handler(ngx_connection_t *c);
 static void ngx_stream_egress_next(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx, ngx_uint_t failure);
@@ -328,6 +329,9 @@ static ngx_stream_variable_t  ngx_stream_egress_vars[] = {
 
     { ngx_string("egress_endpoint"), NULL, ngx_stream_egress_variable,
       NGX_EGRESS_VAR_ENDPOINT, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_tls_error"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_TLS_ERROR, NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
       ngx_stream_null_variable
 };
@@ -1085,6 +1089,8 @@ ngx_stream_egress_handshake(ngx_stream_session_t *s,
         return;
     }
 
+    pc->ssl->save_session = ngx_stream_egress_save_session;
+
     rc = ngx_ssl_handshake(pc);
 
     if (rc == NGX_AGAIN) {
@@ -1099,6 +1105,22 @@ ngx_stream_egress_handshake(ngx_stream_session_t *s,
     }
 
     ngx_stream_egress_handshake_handler(pc);
+}
+
+
+/* with TLSv1.3 it comes later, while nginx's proxy has the connection */
+
+static void
+ngx_stream_egress_save_session(ngx_connection_t *pc)
+{
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    s = pc->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    ngx_egress_tls_save(&ctx->flow, pc);
 }
 
 
