@@ -284,6 +284,29 @@ ngx_uint_t ngx_egress_used(ngx_conf_t *cf, ngx_uint_t subsystem);
 ngx_int_t ngx_egress_add_check(ngx_conf_t *cf, ngx_egress_check_pt handler,
     void *data);
 
+/* the files of a TLS server that clients connect to, as nginx has them */
+
+typedef struct {
+    SSL_CTX                  *ctx;
+    ngx_array_t              *certificates;          /* ngx_str_t; NULL: none
+                                              that can be looked at */
+    ngx_array_t              *keys;        /* ngx_str_t */
+    ngx_str_t                *client;      /* CA to be told and trusted */
+    ngx_str_t                *trusted;     /* CA only to be trusted */
+    ngx_str_t                *crl;
+} ngx_egress_listener_conf_t;
+
+/*
+ * Has the workers look at the files every two seconds, and new handshakes go
+ * by what has changed.  Called in postconfiguration; the context has to live
+ * as long as the configuration.
+ */
+ngx_int_t ngx_egress_add_listener(ngx_conf_t *cf,
+    ngx_egress_listener_conf_t *conf);
+
+/* a server's sessions are whole ones from now on; ctx may be NULL */
+void ngx_egress_no_resumption(SSL_CTX *ctx);
+
 /* reserves an area of the shared zone, at any time of the configuration */
 ngx_int_t ngx_egress_add_area(ngx_conf_t *cf, ngx_uint_t id,
     ngx_egress_area_pt init, void *data);

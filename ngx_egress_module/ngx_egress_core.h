@@ -408,6 +408,7 @@ struct ngx_egress_conf_s {
     ngx_rbtree_t              stores;      /* ngx_egress_tls_store_t */
     ngx_rbtree_node_t         stores_sentinel;
     ngx_uint_t                ntls;        /* contexts kept from the start */
+    ngx_array_t               listeners;   /* ngx_egress_listener_t * */
 
     ngx_egress_step_pt        steps[NGX_EGRESS_SUBSYSTEMS][NGX_EGRESS_STEPS];
     ngx_egress_need_t         needs[NGX_EGRESS_STEPS];
@@ -631,6 +632,12 @@ ngx_str_t *ngx_egress_tls_broken(ngx_egress_service_t *svc);
 /* is a connection's TLS of the service as it is now */
 ngx_uint_t ngx_egress_tls_current(ngx_egress_service_t *svc,
     ngx_connection_t *c);
+
+
+/* ngx_egress_listener.c */
+
+/* in a worker, often: reads again what listeners' files have changed */
+void ngx_egress_listener_check(ngx_cycle_t *cycle);
 
 
 /* ngx_egress_tls_verify.c */

@@ -473,6 +473,12 @@ ngx_egress_create_conf(ngx_cycle_t *cycle)
         return NULL;
     }
 
+    if (ngx_array_init(&ecf->listeners, cycle->pool, 4, sizeof(void *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     if (ngx_array_init(&ecf->checks, cycle->pool, 16,
                        sizeof(ngx_egress_check_t))
         != NGX_OK)

@@ -28,6 +28,7 @@ typedef struct {
 
 typedef struct {
     ngx_flag_t                     balance;   /* of an upstream */
+    ngx_uint_t                     serves;    /* "egress on" is in it */
 } ngx_http_egress_srv_conf_t;
 
 
@@ -152,6 +153,9 @@ static char *ngx_http_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd,
 static ngx_int_t ngx_http_egress_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_egress_check_upstreams(ngx_conf_t *cf);
 static void ngx_http_egress_no_resumption(ngx_conf_t *cf);
+static ngx_http_ssl_srv_conf_t *ngx_http_egress_ssl(
+    ngx_http_core_srv_conf_t *cscf);
+static ngx_int_t ngx_http_egress_listeners(ngx_conf_t *cf);
 
 
 static ngx_conf_post_t  ngx_http_egress_port_post = { ngx_http_egress_port };
@@ -1492,8 +1496,9 @@ ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_egress_loc_conf_t *prev = parent;
     ngx_http_egress_loc_conf_t *conf = child;
 
-    ngx_http_conf_ctx_t      *ctx;
-    ngx_http_egress_place_t  *place;
+    ngx_http_conf_ctx_t         *ctx;
+    ngx_http_egress_place_t     *place;
+    ngx_http_egress_srv_conf_t  *escf;
 
     if (conf->enable == NGX_CONF_UNSET) {
         conf->file = prev->file;
@@ -1511,6 +1516,9 @@ ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (!conf->enable) {
         return NGX_CONF_OK;
     }
+
+    escf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_egress_module);
+    escf->serves = 1;
 
     place = ngx_palloc(cf->pool, sizeof(ngx_http_egress_place_t));
     if (place == NULL) {
@@ -1729,7 +1737,9 @@ ngx_http_egress_init(ngx_conf_t *cf)
 
     ngx_http_egress_unwrap_passes(NULL);
 
-    if (ngx_http_egress_check_upstreams(cf) != NGX_OK) {
+    if (ngx_http_egress_check_upstreams(cf) != NGX_OK
+        || ngx_http_egress_listeners(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -1805,38 +1815,101 @@ ngx_http_egress_check_upstreams(ngx_conf_t *cf)
 
 /*
  * A resumed session has no verified chain, and so no identity: where the
- * mesh's certificates count, there is no resumption.
+ * mesh's certificates count, there is no resumption.  A session is resumed in
+ * the name of the address's first server, whichever it began with.
  */
 
 static void
 ngx_http_egress_no_resumption(ngx_conf_t *cf)
 {
-    SSL_CTX                     *ctx;
-    ngx_uint_t                   i;
-    ngx_http_ssl_srv_conf_t     *sscf;
-    ngx_http_core_srv_conf_t   **cscfp;
-    ngx_http_core_main_conf_t   *cmcf;
+    ngx_uint_t                  i, n, k, verify;
+    ngx_http_conf_addr_t       *addr;
+    ngx_http_conf_port_t       *port;
+    ngx_http_ssl_srv_conf_t    *sscf;
+    ngx_http_core_srv_conf_t  **cscfp;
+    ngx_http_core_main_conf_t  *cmcf;
 
-    if (!ngx_egress_used(cf, NGX_EGRESS_HTTP)) {
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    if (!ngx_egress_used(cf, NGX_EGRESS_HTTP) || cmcf->ports == NULL) {
         return;
     }
+
+    port = cmcf->ports->elts;
+
+    for (i = 0; i < cmcf->ports->nelts; i++) {
+
+        addr = port[i].addrs.elts;
+        verify = 0;
+
+        /* one socket may be bound for several of a port's addresses */
+
+        for (n = 0; n < port[i].addrs.nelts; n++) {
+            cscfp = addr[n].servers.elts;
+
+            for (k = 0; k < addr[n].servers.nelts; k++) {
+                sscf = ngx_http_egress_ssl(cscfp[k]);
+                verify |= (sscf->ssl.ctx && sscf->verify);
+            }
+        }
+
+        for (n = 0; verify && n < port[i].addrs.nelts; n++) {
+            cscfp = addr[n].servers.elts;
+
+            for (k = 0; k < addr[n].servers.nelts; k++) {
+                ngx_egress_no_resumption(
+                                       ngx_http_egress_ssl(cscfp[k])->ssl.ctx);
+            }
+        }
+    }
+}
+
+
+static ngx_http_ssl_srv_conf_t *
+ngx_http_egress_ssl(ngx_http_core_srv_conf_t *cscf)
+{
+    return cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+}
+
+
+/* whose certificates the workers look at */
+
+static ngx_int_t
+ngx_http_egress_listeners(ngx_conf_t *cf)
+{
+    ngx_uint_t                    i;
+    ngx_http_ssl_srv_conf_t      *sscf;
+    ngx_http_core_srv_conf_t    **cscfp;
+    ngx_http_core_main_conf_t    *cmcf;
+    ngx_egress_listener_conf_t    conf;
+    ngx_http_egress_srv_conf_t   *escf;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     cscfp = cmcf->servers.elts;
 
     for (i = 0; i < cmcf->servers.nelts; i++) {
 
-        sscf = cscfp[i]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
-        ctx = sscf->ssl.ctx;
+        sscf = ngx_http_egress_ssl(cscfp[i]);
+        escf = cscfp[i]->ctx->srv_conf[ngx_http_egress_module.ctx_index];
 
-        if (ctx == NULL || sscf->verify == 0) {
+        if (!escf->serves || sscf->ssl.ctx == NULL) {
             continue;
         }
 
-        (void) SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-        (void) SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-#ifdef TLS1_3_VERSION
-        (void) SSL_CTX_set_num_tickets(ctx, 0);
-#endif
+        /* with variables nginx reads them in each handshake */
+
+        conf.ctx = sscf->ssl.ctx;
+        conf.certificates = (sscf->certificate_values || sscf->passwords)
+                            ? NULL : sscf->certificates;
+        conf.keys = sscf->certificate_keys;
+        conf.client = &sscf->client_certificate;
+        conf.trusted = &sscf->trusted_certificate;
+        conf.crl = &sscf->crl;
+
+        if (ngx_egress_add_listener(cf, &conf) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
+
+    return NGX_OK;
 }

@@ -165,7 +165,7 @@ static char *ngx_stream_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_stream_egress_init(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_egress_check_upstreams(ngx_conf_t *cf);
-static void ngx_stream_egress_no_resumption(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_egress_listeners(ngx_conf_t *cf);
 
 
 extern ngx_module_t  ngx_stream_proxy_module;
@@ -1886,11 +1886,11 @@ ngx_stream_egress_init(ngx_conf_t *cf)
 
     ngx_stream_egress_unwrap_proxy_pass(NULL);
 
-    if (ngx_stream_egress_check_upstreams(cf) != NGX_OK) {
+    if (ngx_stream_egress_check_upstreams(cf) != NGX_OK
+        || ngx_stream_egress_listeners(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
-
-    ngx_stream_egress_no_resumption(cf);
 
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
 
@@ -1961,16 +1961,17 @@ ngx_stream_egress_check_upstreams(ngx_conf_t *cf)
 
 
 /*
- * A resumed session has no verified chain, and so no identity: where the
- * mesh's certificates count, there is no resumption.
+ * A resumed session has no verified chain, and so no identity.  A session is
+ * resumed in the name of the address's first server, whichever it began with:
+ * with "egress on" anywhere there is no resumption.
  */
 
-static void
-ngx_stream_egress_no_resumption(ngx_conf_t *cf)
+static ngx_int_t
+ngx_stream_egress_listeners(ngx_conf_t *cf)
 {
-    SSL_CTX                       *ctx;
     ngx_uint_t                     i;
     ngx_stream_ssl_conf_t         *sslcf;
+    ngx_egress_listener_conf_t     conf;
     ngx_stream_core_srv_conf_t   **cscfp;
     ngx_stream_core_main_conf_t   *cmcf;
     ngx_stream_egress_srv_conf_t  *escf;
@@ -1982,16 +1983,32 @@ ngx_stream_egress_no_resumption(ngx_conf_t *cf)
 
         escf = cscfp[i]->ctx->srv_conf[ngx_stream_egress_module.ctx_index];
         sslcf = cscfp[i]->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
-        ctx = sslcf->ssl.ctx;
 
-        if (!escf->enable || ctx == NULL) {
+        if (sslcf->ssl.ctx == NULL || !ngx_egress_used(cf, NGX_EGRESS_STREAM))
+        {
             continue;
         }
 
-        (void) SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-        (void) SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-#ifdef TLS1_3_VERSION
-        (void) SSL_CTX_set_num_tickets(ctx, 0);
-#endif
+        ngx_egress_no_resumption(sslcf->ssl.ctx);
+
+        if (!escf->enable) {
+            continue;
+        }
+
+        /* with variables nginx reads them in each handshake */
+
+        conf.ctx = sslcf->ssl.ctx;
+        conf.certificates = (sslcf->certificate_values || sslcf->passwords)
+                            ? NULL : sslcf->certificates;
+        conf.keys = sslcf->certificate_keys;
+        conf.client = &sslcf->client_certificate;
+        conf.trusted = &sslcf->trusted_certificate;
+        conf.crl = &sslcf->crl;
+
+        if (ngx_egress_add_listener(cf, &conf) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
+
+    return NGX_OK;
 }
