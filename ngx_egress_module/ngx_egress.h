@@ -425,6 +425,19 @@ ngx_msec_t ngx_egress_connect_timeout(ngx_egress_flow_t *flow);
  */
 ngx_uint_t ngx_egress_speaks_first(ngx_str_t *choice, in_port_t port);
 
+/*
+ * The protocol of the chosen service's port while the configuration is read,
+ * as above; NGX_EGRESS_PROTO_UNKNOWN: there is no such service or port.
+ */
+ngx_uint_t ngx_egress_choice_protocol(ngx_cycle_t *cycle, ngx_str_t *choice,
+    in_port_t port);
+
+/*
+ * Can a location that speaks HTTP/2, or else HTTP/1, carry the protocol?  Of
+ * https and tls only the service's owner knows: either may.
+ */
+ngx_uint_t ngx_egress_protocol_fits(ngx_uint_t protocol, ngx_uint_t http2);
+
 /* ngx_egress_report.c */
 
 /*

@@ -13,8 +13,9 @@
 static void ngx_egress_flow_reset(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_choose(ngx_egress_conf_t *ecf,
     ngx_egress_flow_t *flow, ngx_str_t *choice);
-static ngx_egress_port_t *ngx_egress_choose_port(ngx_str_t *choice,
-    in_port_t asked, ngx_egress_service_t **svc, ngx_str_t *subset);
+static ngx_egress_port_t *ngx_egress_choose_port(ngx_cycle_t *cycle,
+    ngx_str_t *choice, in_port_t asked, ngx_egress_service_t **svc,
+    ngx_str_t *subset);
 static ngx_uint_t ngx_egress_has_subset(ngx_egress_service_t *svc,
     ngx_str_t *name);
 static ngx_int_t ngx_egress_lookup(ngx_egress_conf_t *ecf,
@@ -230,7 +231,8 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
         return ngx_egress_lookup(ecf, flow);
     }
 
-    port = ngx_egress_choose_port(choice, flow->port, &svc, &flow->subset);
+    port = ngx_egress_choose_port((ngx_cycle_t *) ngx_cycle, choice,
+                                  flow->port, &svc, &flow->subset);
 
     if (port == NULL) {
         ngx_log_error(NGX_LOG_ERR, flow->log, 0,
@@ -277,8 +279,8 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
  */
 
 static ngx_egress_port_t *
-ngx_egress_choose_port(ngx_str_t *choice, in_port_t asked,
-    ngx_egress_service_t **svc, ngx_str_t *subset)
+ngx_egress_choose_port(ngx_cycle_t *cycle, ngx_str_t *choice,
+    in_port_t asked, ngx_egress_service_t **svc, ngx_str_t *subset)
 {
     u_char             *p, *slash, *last;
     ngx_int_t           n;
@@ -304,7 +306,7 @@ ngx_egress_choose_port(ngx_str_t *choice, in_port_t asked,
         name.len = slash - name.data;
     }
 
-    *svc = ngx_egress_find_name((ngx_cycle_t *) ngx_cycle, &name);
+    *svc = ngx_egress_find_name(cycle, &name);
 
     if (*svc == NULL || (slash && !ngx_egress_has_subset(*svc, subset))) {
         return NULL;
@@ -499,9 +501,42 @@ ngx_egress_speaks_first(ngx_str_t *choice, in_port_t port)
     ngx_egress_port_t     *p;
     ngx_egress_service_t  *svc;
 
-    p = ngx_egress_choose_port(choice, port, &svc, &subset);
+    p = ngx_egress_choose_port((ngx_cycle_t *) ngx_cycle, choice, port, &svc,
+                               &subset);
 
     return p && p->protocol == NGX_EGRESS_PROTO_MYSQL;
+}
+
+
+ngx_uint_t
+ngx_egress_choice_protocol(ngx_cycle_t *cycle, ngx_str_t *choice,
+    in_port_t port)
+{
+    ngx_str_t              subset;
+    ngx_egress_port_t     *p;
+    ngx_egress_service_t  *svc;
+
+    p = ngx_egress_choose_port(cycle, choice, port, &svc, &subset);
+
+    return p ? p->protocol : NGX_EGRESS_PROTO_UNKNOWN;
+}
+
+
+ngx_uint_t
+ngx_egress_protocol_fits(ngx_uint_t protocol, ngx_uint_t http2)
+{
+    switch (protocol) {
+
+    case NGX_EGRESS_PROTO_HTTP:
+        return !http2;
+
+    case NGX_EGRESS_PROTO_HTTP2:
+    case NGX_EGRESS_PROTO_GRPC:
+        return http2;
+
+    default:
+        return 1;
+    }
 }
 
 

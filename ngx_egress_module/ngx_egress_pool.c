@@ -34,6 +34,7 @@ typedef struct {
     ngx_uint_t                made;        /* versions of names in which the
                                               endpoint was seen last */
     ngx_str_t                 name;        /* in SNI; empty: no TLS */
+    ngx_uint_t                http2;       /* is what it speaks */
 } ngx_egress_idle_t;
 
 
@@ -263,6 +264,7 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
     idle->hold = hold;
     idle->state = flow->reach->state;
     idle->variant = flow->reach->variant;
+    idle->http2 = flow->http2;
     idle->made = (ngx_uint_t) -1;
 
     flow->reach->state = NULL;
@@ -376,13 +378,15 @@ ngx_egress_idle_fits(ngx_egress_idle_t *idle, ngx_egress_flow_t *flow,
     ngx_str_t *name, ngx_egress_state_t *state)
 {
     if (idle->variant != flow->reach->variant
+        || idle->http2 != flow->http2
         || (state && idle->state != state)
-        || (idle->name.len != 0) != (ngx_egress_originates(flow) != 0))
+        || (idle->connection->ssl != NULL)
+           != (ngx_egress_originates(flow) != 0))
     {
         return 0;
     }
 
-    if (idle->name.len
+    if (idle->connection->ssl
         && (name == NULL || name->len != idle->name.len
             || ngx_memcmp(name->data, idle->name.data, name->len) != 0))
     {

@@ -12,6 +12,9 @@
 #include <ngx_http_egress.h>
 
 
+#define NGX_HTTP_EGRESS_CACHE_KEY  "proxy_cache_key"
+
+
 typedef struct {
     ngx_flag_t                     enable;
     ngx_int_t                      port;
@@ -21,8 +24,11 @@ typedef struct {
     u_char                        *file;      /* of "egress on" */
     ngx_uint_t                     line;
 
+    ngx_str_t                      cache_key; /* "proxy_cache_key" */
     ngx_uint_t                     passes;    /* "..._pass" directives */
     ngx_module_t                  *passer;    /* of the last one */
+    ngx_uint_t                     http2;     /* is spoken to services; set
+                                                 when all is known */
 } ngx_http_egress_loc_conf_t;
 
 
@@ -32,7 +38,10 @@ typedef struct {
 } ngx_http_egress_srv_conf_t;
 
 
-/* a directive that makes a location dial; cmd is NULL if it isn't wrapped */
+/*
+ * A directive that makes a location dial, or names what is cached; cmd is NULL
+ * if it isn't wrapped.
+ */
 
 typedef struct {
     const char                    *module;
@@ -66,6 +75,8 @@ typedef struct {
     ngx_uint_t                     status;    /* that is tried again; or 0 */
 
     unsigned                       resumed:1;
+    unsigned                       mismatch:1;          /* of service and
+                                                           location */
     unsigned                       timedout:1;
     unsigned                       rewritten:1;
     unsigned                       body_sent:1;
@@ -108,6 +119,8 @@ static ngx_int_t ngx_http_egress_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_egress_set_conf(ngx_http_request_t *r,
     ngx_http_egress_ctx_t *ctx);
+static void ngx_http_egress_match(ngx_http_egress_ctx_t *ctx,
+    ngx_http_upstream_t *u);
 static void ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
     ngx_http_upstream_conf_t *conf);
 static ngx_int_t ngx_http_egress_reinit_request(ngx_http_request_t *r);
@@ -133,6 +146,8 @@ static ngx_int_t ngx_http_egress_value(ngx_egress_flow_t *flow,
     ngx_str_t *name, ngx_uint_t hash, ngx_str_t *value);
 static ngx_int_t ngx_http_egress_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_egress_upgrade(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_egress_add_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_http_egress_wrap_passes(ngx_conf_t *cf);
 static void ngx_http_egress_unwrap_passes(void *data);
@@ -144,7 +159,12 @@ static char *ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static ngx_int_t ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data);
 static ngx_int_t ngx_http_egress_check_upstream_conf(ngx_cycle_t *cycle,
-    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf);
+    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf,
+    ngx_module_t *module);
+static ngx_int_t ngx_http_egress_check_protocol(ngx_cycle_t *cycle,
+    ngx_http_egress_place_t *place);
+static ngx_uint_t ngx_http_egress_speaks_http2(ngx_module_t *module,
+    void *conf);
 static char *ngx_http_egress_enable(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_egress_port(ngx_conf_t *cf, void *post, void *data);
@@ -298,6 +318,12 @@ static ngx_http_variable_t  ngx_http_egress_vars[] = {
     { ngx_string("egress_tls_error"), NULL, ngx_http_egress_variable,
       NGX_EGRESS_VAR_TLS_ERROR, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("egress_upgrade"), NULL, ngx_http_egress_upgrade,
+      0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_connection"), NULL, ngx_http_egress_upgrade,
+      1, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
       ngx_http_null_variable
 };
 
@@ -315,6 +341,7 @@ static ngx_http_egress_pass_t  ngx_http_egress_passes[] = {
     { "ngx_http_uwsgi_module", "uwsgi_pass", NULL, NULL, NULL },
     { "ngx_http_scgi_module", "scgi_pass", NULL, NULL, NULL },
     { "ngx_http_memcached_module", "memcached_pass", NULL, NULL, NULL },
+    { "ngx_http_proxy_module", NGX_HTTP_EGRESS_CACHE_KEY, NULL, NULL, NULL },
     { NULL, NULL, NULL, NULL, NULL }
 };
 
@@ -330,6 +357,18 @@ static ngx_http_egress_next_t  ngx_http_egress_nexts[] = {
     { 0, 0 }
 };
 
+
+#if (NGX_HTTP_CACHE)
+
+/*
+ * What has to come first in a cache's key.  There is no space in a host, a
+ * port or a principal, and so no way to read two keys as one.
+ */
+
+static ngx_str_t  ngx_http_egress_key = ngx_string(
+    "$egress_service $egress_host $egress_port $egress_principal ");
+
+#endif
 
 static ngx_str_t  ngx_http_egress_rbac_text =
     ngx_string("RBAC: access denied");
@@ -443,6 +482,7 @@ ngx_http_egress_fill(ngx_http_request_t *r, ngx_egress_flow_t *flow,
 
     flow->host = r->headers_in.server;
     flow->port = elcf->port;
+    flow->http2 = (elcf->http2 != 0);
 
     if (flow->port == 0) {
 
@@ -891,15 +931,9 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
 
     conf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
 
+    ngx_http_egress_match(ctx, u);
+
     if (!ngx_egress_originates(&ctx->flow)) {
-
-        if (u->ssl) {
-            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                          "TLS to an egress service is asked for by the "
-                          "location and not set by the service");
-            return NGX_ERROR;
-        }
-
         u->conf = conf;
 
         return NGX_OK;
@@ -924,6 +958,50 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
     ngx_str_set(&u->schema, "https://");
 
     return NGX_OK;
+}
+
+
+/*
+ * The request has been made: by whom, and so for which protocol, is known.
+ * In HTTP/2 it says "https" only if the location did.
+ */
+
+static void
+ngx_http_egress_match(ngx_http_egress_ctx_t *ctx, ngx_http_upstream_t *u)
+{
+    const char         *error;
+    ngx_uint_t          http2;
+    ngx_module_t       *module;
+    ngx_egress_flow_t  *flow;
+
+    flow = &ctx->flow;
+    module = u->output.tag;
+
+    http2 = (ngx_strcmp(module->name, "ngx_http_grpc_module") == 0
+             || ngx_strcmp(module->name, "ngx_http_proxy_v2_module") == 0);
+    error = NULL;
+
+    if (flow->http2 != http2) {
+        error = "something else than the location seemed to";
+
+    } else if (!ngx_egress_protocol_fits(flow->protocol, flow->http2)) {
+        error = flow->http2 ? "HTTP/1.1, the location HTTP/2"
+                            : "HTTP/2, the location HTTP/1.1";
+
+    } else if (u->ssl && !ngx_egress_originates(flow)) {
+        error = "no TLS, the location TLS";
+
+    } else if (!u->ssl && flow->http2 && ngx_egress_originates(flow)) {
+        error = "TLS, the location HTTP/2 without it";
+    }
+
+    ctx->mismatch = (error != NULL);
+
+    if (error) {
+        ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                      "egress service \"%V\" is refused: it speaks %s",
+                      ngx_egress_service_name(flow->service), error);
+    }
 }
 
 
@@ -1075,6 +1153,11 @@ ngx_http_egress_get_peer(ngx_peer_connection_t *pc, void *data)
     ngx_int_t           rc;
     ngx_connection_t   *c;
     ngx_egress_peer_t  *peer;
+
+    if (ctx->mismatch) {
+        ctx->failure = NGX_EGRESS_SERVICE_BROKEN;
+        return NGX_BUSY;
+    }
 
     peer = ngx_egress_next_peer(&ctx->flow);
 
@@ -1352,6 +1435,40 @@ ngx_http_egress_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 }
 
 
+/*
+ * What Upgrade, and with data set Connection, say to the service: a client may
+ * ask for WebSocket (RFC 6455), and for nothing else that would make bytes of
+ * its own out of the connection.
+ */
+
+static ngx_int_t
+ngx_http_egress_upgrade(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_table_elt_t  *h;
+
+    static ngx_str_t  websocket = ngx_string("websocket");
+    static ngx_str_t  upgrade = ngx_string("upgrade");
+
+    h = r->headers_in.upgrade;
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->len = 0;
+    v->data = (u_char *) "";
+
+    if (h && h->value.len == websocket.len
+        && ngx_strncasecmp(h->value.data, websocket.data, websocket.len) == 0)
+    {
+        v->len = data ? upgrade.len : websocket.len;
+        v->data = data ? upgrade.data : websocket.data;
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_egress_add_variables(ngx_conf_t *cf)
 {
@@ -1409,6 +1526,13 @@ ngx_http_egress_wrap_passes(ngx_conf_t *cf)
             }
 
             if (cmd->name.len == 0) {
+
+                /* nginx may be built without a cache */
+
+                if (ngx_strcmp(pass->name, NGX_HTTP_EGRESS_CACHE_KEY) == 0) {
+                    continue;
+                }
+
                 return NGX_ERROR;
             }
 
@@ -1440,18 +1564,27 @@ ngx_http_egress_unwrap_passes(void *data)
 static char *
 ngx_http_egress_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_str_t                   *value;
     ngx_http_egress_pass_t      *pass;
     ngx_http_egress_loc_conf_t  *elcf;
 
     elcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_egress_module);
 
     for (pass = ngx_http_egress_passes; pass->name; pass++) {
-        if (pass->cmd == cmd) {
+        if (pass->cmd != cmd) {
+            continue;
+        }
+
+        if (ngx_strcmp(pass->name, NGX_HTTP_EGRESS_CACHE_KEY) == 0) {
+            value = cf->args->elts;
+            elcf->cache_key = value[1];
+
+        } else {
             elcf->passes++;
             elcf->passer = pass->passer;
-
-            return pass->set(cf, cmd, conf);
         }
+
+        return pass->set(cf, cmd, conf);
     }
 
     return NGX_CONF_ERROR;
@@ -1478,8 +1611,9 @@ ngx_http_egress_create_loc_conf(ngx_conf_t *cf)
     /*
      * set by ngx_pcalloc():
      *
-     *     conf->service, file = NULL
-     *     conf->line = 0
+     *     conf->service, file, passer = NULL
+     *     conf->line, passes = 0
+     *     conf->cache_key = { 0, NULL }
      */
 
     conf->enable = NGX_CONF_UNSET;
@@ -1512,6 +1646,8 @@ ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->service == NULL) {
         conf->service = prev->service;
     }
+
+    ngx_conf_merge_str_value(conf->cache_key, prev->cache_key, "");
 
     if (!conf->enable) {
         return NGX_CONF_OK;
@@ -1569,7 +1705,8 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
 
         conf = place->loc_conf[cycle->modules[i]->ctx_index];
 
-        rc = ngx_http_egress_check_upstream_conf(cycle, place, conf);
+        rc = ngx_http_egress_check_upstream_conf(cycle, place, conf,
+                                                 cycle->modules[i]);
 
         if (rc == NGX_ERROR) {
             return NGX_ERROR;
@@ -1585,12 +1722,18 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
         {
             ours += (rc == NGX_OK);
         }
+
+        if (rc == NGX_OK
+            && ngx_http_egress_speaks_http2(cycle->modules[i], conf))
+        {
+            place->elcf->http2 = 1;
+        }
     }
 
     if (place->elcf->passes <= 1
         && (place->clcf->handler == NULL || ours))
     {
-        return NGX_OK;
+        return ours ? ngx_http_egress_check_protocol(cycle, place) : NGX_OK;
     }
 
     ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
@@ -1607,7 +1750,8 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
 
 static ngx_int_t
 ngx_http_egress_check_upstream_conf(ngx_cycle_t *cycle,
-    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf)
+    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf,
+    ngx_module_t *module)
 {
     ngx_http_egress_srv_conf_t    *escf;
     ngx_http_upstream_srv_conf_t  *us;
@@ -1633,20 +1777,91 @@ ngx_http_egress_check_upstream_conf(ngx_cycle_t *cycle,
 
     /* another principal could be answered what was fetched for this one */
 
-    if (conf->store > 0
-#if (NGX_HTTP_CACHE)
-        || conf->cache > 0
-#endif
-       )
-    {
+    if (conf->store > 0) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "cache and store in location \"%V\" are incompatible "
+                      "store in location \"%V\" is incompatible "
                       "with \"egress on\" in %s:%ui", &place->clcf->name,
                       place->elcf->file, place->elcf->line);
         return NGX_ERROR;
     }
 
+#if (NGX_HTTP_CACHE)
+
+    if (conf->cache > 0
+        && (ngx_strcmp(module->name, "ngx_http_proxy_module") != 0
+            || ngx_strncmp(place->elcf->cache_key.data,
+                           ngx_http_egress_key.data, ngx_http_egress_key.len)
+               != 0))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "cache in location \"%V\" under \"egress on\" in "
+                      "%s:%ui must have a \"proxy_cache_key\" that begins "
+                      "with \"%V\"", &place->clcf->name, place->elcf->file,
+                      place->elcf->line, &ngx_http_egress_key);
+        return NGX_ERROR;
+    }
+
+#endif
+
     return NGX_OK;
+}
+
+
+/* of a service that is known by now */
+
+static ngx_int_t
+ngx_http_egress_check_protocol(ngx_cycle_t *cycle,
+    ngx_http_egress_place_t *place)
+{
+    ngx_str_t                   *name;
+    ngx_uint_t                   protocol;
+    ngx_http_egress_loc_conf_t  *elcf;
+
+    elcf = place->elcf;
+
+    if (elcf->service == NULL || elcf->service->lengths) {
+        return NGX_OK;
+    }
+
+    name = &elcf->service->value;
+    protocol = ngx_egress_choice_protocol(cycle, name, elcf->port);
+
+    if (ngx_egress_protocol_fits(protocol, elcf->http2)) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                  "egress service \"%V\" has protocol \"%V\", and location "
+                  "\"%V\" under \"egress on\" in %s:%ui speaks %s", name,
+                  ngx_egress_protocol_name(protocol), &place->clcf->name,
+                  elcf->file, elcf->line,
+                  elcf->http2 ? "HTTP/2"
+                              : "HTTP/1.1: say \"grpc_pass\", or from nginx "
+                                "1.29.4 on \"proxy_http_version 2\"");
+
+    return NGX_ERROR;
+}
+
+
+/* the proxy's configuration is private; its command says where this is */
+
+static ngx_uint_t
+ngx_http_egress_speaks_http2(ngx_module_t *module, void *conf)
+{
+    ngx_command_t  *cmd;
+
+    if (ngx_strcmp(module->name, "ngx_http_grpc_module") == 0) {
+        return 1;
+    }
+
+    for (cmd = module->commands; cmd->name.len; cmd++) {
+        if (ngx_strcmp(cmd->name.data, "proxy_http_version") == 0) {
+            return *(ngx_uint_t *) ((char *) conf + cmd->offset)
+                   == NGX_HTTP_VERSION_20;
+        }
+    }
+
+    return 0;
 }
 
 
