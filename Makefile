@@ -5,7 +5,7 @@
 # make NGINX_SRC=dir   the modules against an unpacked nginx source tree
 # make nginx NGINX_SRC=dir [STATIC=1]
 #                      nginx itself as well, with the modules built in
-# make deps demo test lint asan fuzz bench matrix install uninstall clean
+# make deps demo test lint asan soak fuzz bench matrix install uninstall clean
 
 BUILD ?=		build
 NGINX_SRC ?=
@@ -116,6 +116,13 @@ asan: all
 ASAN =		-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 		-fno-sanitize=nonnull-attribute,shift,alignment,pointer-overflow
 
+# what "make test" does on a small scale
+
+soak: deps all
+	TEST_EGRESS_REQUESTS=50000 \
+	TEST_NGINX_MODULES=$(CURDIR)/$(BUILD) \
+		prove -v -It/lib t/egress_tls_identity.t
+
 fuzz:
 	@bash t/fuzz/run.sh
 
@@ -152,5 +159,5 @@ clean:
 	rm -rf build build-asan build-matrix
 
 
-.PHONY: all modules nginx egressctl deps demo test lint asan fuzz bench \
-	matrix install uninstall clean
+.PHONY: all modules nginx egressctl deps demo test lint asan soak fuzz \
+	bench matrix install uninstall clean

@@ -164,6 +164,8 @@ struct ngx_egress_flow_s {
                                               dialled */
     unsigned                  tls:1;       /* client's bytes are TLS */
     unsigned                  ech:1;
+    unsigned                  http2:1;     /* is what the location speaks to
+                                              the service */
 
     /* the value of a variable: NGX_OK, or NGX_DECLINED: there is none */
 
@@ -214,6 +216,8 @@ struct ngx_egress_flow_s {
     ngx_str_t                 subset;      /* that was chosen, or empty */
     unsigned                  exhausted:1; /* all tries are used up */
     unsigned                  overflow:1;  /* a retry was one too many */
+    const char               *tls_error;   /* why the last certificate was
+                                              refused; or NULL */
     ngx_egress_reach_t       *reach;       /* what it holds; or NULL */
 
     /* called once after ngx_egress_reach() returned NGX_AGAIN */
@@ -298,6 +302,29 @@ typedef ngx_uint_t (*ngx_egress_known_pt)(void *data, ngx_str_t *name,
  */
 ngx_int_t ngx_egress_check_keys(ngx_cycle_t *cycle, ngx_uint_t subsystem,
     ngx_egress_known_pt known, void *data);
+
+/* the files of a TLS server that clients connect to, as nginx has them */
+
+typedef struct {
+    SSL_CTX                  *ctx;
+    ngx_array_t              *certificates;          /* ngx_str_t; NULL: none
+                                              that can be looked at */
+    ngx_array_t              *keys;        /* ngx_str_t */
+    ngx_str_t                *client;      /* CA to be told and trusted */
+    ngx_str_t                *trusted;     /* CA only to be trusted */
+    ngx_str_t                *crl;
+} ngx_egress_listener_conf_t;
+
+/*
+ * Has the workers look at the files every two seconds, and new handshakes go
+ * by what has changed.  Called in postconfiguration; the context has to live
+ * as long as the configuration.
+ */
+ngx_int_t ngx_egress_add_listener(ngx_conf_t *cf,
+    ngx_egress_listener_conf_t *conf);
+
+/* a server's sessions are whole ones from now on; ctx may be NULL */
+void ngx_egress_no_resumption(SSL_CTX *ctx);
 
 /* reserves an area of the shared zone, at any time of the configuration */
 ngx_int_t ngx_egress_add_area(ngx_conf_t *cf, ngx_uint_t id,
@@ -434,6 +461,19 @@ ngx_msec_t ngx_egress_connect_timeout(ngx_egress_flow_t *flow);
  * is the one asked for, 0 if it isn't known.
  */
 ngx_uint_t ngx_egress_speaks_first(ngx_str_t *choice, in_port_t port);
+
+/*
+ * The protocol of the chosen service's port while the configuration is read,
+ * as above; NGX_EGRESS_PROTO_UNKNOWN: there is no such service or port.
+ */
+ngx_uint_t ngx_egress_choice_protocol(ngx_cycle_t *cycle, ngx_str_t *choice,
+    in_port_t port);
+
+/*
+ * Can a location that speaks HTTP/2, or else HTTP/1, carry the protocol?  Of
+ * https and tls only the service's owner knows: either may.
+ */
+ngx_uint_t ngx_egress_protocol_fits(ngx_uint_t protocol, ngx_uint_t http2);
 
 /* ngx_egress_report.c */
 
@@ -584,6 +624,7 @@ ngx_uint_t ngx_egress_original_speaks_first(ngx_egress_flow_t *flow);
 #define NGX_EGRESS_VAR_BUCKET      10
 #define NGX_EGRESS_VAR_FLAGS       11
 #define NGX_EGRESS_VAR_ENDPOINT    12
+#define NGX_EGRESS_VAR_TLS_ERROR   13
 
 /* the value of a variable; NGX_DECLINED: there is none; lives as the flow */
 ngx_int_t ngx_egress_flow_value(ngx_egress_flow_t *flow, ngx_uint_t var,

@@ -170,13 +170,68 @@ typedef struct {
 } ngx_egress_tcp_keepalive_t;
 
 
+/* a file that is read, and how it looked right before it was */
+
+typedef struct {
+    ngx_str_t                 name;        /* full, ends with a NUL */
+    ngx_err_t                 err;         /* of stat(); then nothing else */
+    time_t                    mtime;
+    ngx_uint_t                nsec;
+    uint64_t                  inode;
+    off_t                     size;
+} ngx_egress_file_t;
+
+
+/* files that are read together */
+
+typedef struct {
+    ngx_egress_file_t        *files;
+    ngx_uint_t                n;
+    ngx_msec_t                checked;     /* last */
+    unsigned                  readable:1;  /* by the workers */
+    unsigned                  stale:1;     /* what is on disk can't be used:
+                                              what was read before is */
+} ngx_egress_watch_t;
+
+
+/*
+ * Trusted certificates and revocation lists, shared by all contexts with the
+ * same files: with the system's roots it is nearly a megabyte.
+ */
+
+typedef struct {
+    ngx_str_node_t            sn;          /* key: the names of the files */
+    X509_STORE               *store;
+    ngx_egress_watch_t        watch;       /* CA, CRL */
+    ngx_uint_t                generation;
+    ngx_str_t                 error;       /* why there is none */
+} ngx_egress_tls_store_t;
+
+
 /* a TLS context, shared by all services with the same settings */
 
 typedef struct {
     ngx_str_node_t            sn;          /* key: the settings */
-    ngx_ssl_t                 ssl;
-    ngx_str_t                 error;       /* why it can't be used */
+    ngx_ssl_t                 ssl;         /* ssl.ctx is NULL: not made */
+    ngx_egress_tls_store_t   *store;       /* NULL: nothing is verified */
+    ngx_uint_t                stored;      /* generation of the store in it */
+    ngx_uint_t                generation;  /* never the same in a process */
+    ngx_egress_watch_t        watch;       /* certificate, key; or empty */
+    ngx_uint_t                protocols;
+    ngx_str_t                 ciphers;
+    ngx_str_t                 error;       /* why there is none */
 } ngx_egress_tls_ctx_t;
+
+
+#define NGX_EGRESS_SAN_DNS   0             /* lower-cased */
+#define NGX_EGRESS_SAN_IP    1             /* 4 or 16 bytes */
+#define NGX_EGRESS_SAN_URI   2
+
+
+typedef struct {
+    ngx_uint_t                type;
+    ngx_str_t                 value;
+} ngx_egress_san_t;
 
 
 typedef struct {
@@ -185,7 +240,7 @@ typedef struct {
     ngx_str_t                 trusted;     /* file, or "system" */
     ngx_str_t                 crl;
     ngx_str_t                 name;
-    ngx_array_t              *san;         /* ngx_str_t; or NULL */
+    ngx_array_t              *san;         /* ngx_egress_san_t; or NULL */
     ngx_flag_t                verify;
     ngx_uint_t                protocols;
     ngx_str_t                 ciphers;
@@ -233,6 +288,7 @@ struct ngx_egress_service_s {
 
     ngx_int_t                 keepalive;   /* idle connections per worker */
     ngx_msec_t                keepalive_timeout;
+    ngx_msec_t                keepalive_time;        /* age of a connection */
 
     ngx_egress_share_t       *share;
     ngx_egress_variant_t     *variants;    /* all endpoints first, then the
@@ -350,6 +406,10 @@ struct ngx_egress_conf_s {
     ngx_egress_service_t      any;         /* what allow_any lets pass */
     ngx_rbtree_t              tls;         /* ngx_egress_tls_ctx_t */
     ngx_rbtree_node_t         tls_sentinel;
+    ngx_rbtree_t              stores;      /* ngx_egress_tls_store_t */
+    ngx_rbtree_node_t         stores_sentinel;
+    ngx_uint_t                ntls;        /* contexts kept from the start */
+    ngx_array_t               listeners;   /* ngx_egress_listener_t * */
 
     ngx_egress_step_pt        steps[NGX_EGRESS_SUBSYSTEMS][NGX_EGRESS_STEPS];
     ngx_egress_need_t         needs[NGX_EGRESS_STEPS];
@@ -535,14 +595,92 @@ ngx_int_t ngx_egress_guard_check(ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc, struct sockaddr *sa);
 
 
+/* ngx_egress_file.c */
+
+/*
+ * Sets the files of a watch: n names as the configuration has them, empty
+ * ones are left out.  Tells if the workers will be able to read them all.
+ * NGX_ERROR: out of memory.
+ */
+ngx_int_t ngx_egress_watch_init(ngx_cycle_t *cycle, ngx_egress_watch_t *watch,
+    ngx_str_t **names, ngx_uint_t n);
+
+/* to be called before the files are read */
+void ngx_egress_watch_mark(ngx_egress_watch_t *watch);
+
+/*
+ * Looks at the files, at most every two seconds; cheap otherwise.  NGX_OK:
+ * they have changed since they were marked and are marked anew: read them;
+ * NGX_DECLINED: nothing to be done.
+ */
+ngx_int_t ngx_egress_watch_check(ngx_egress_watch_t *watch);
+
+/*
+ * What came of reading changed files, for metrics and the log, where what
+ * names their user.  error: why the last good ones stay; NULL: they are used.
+ */
+void ngx_egress_watch_report(ngx_egress_watch_t *watch, const char *what,
+    ngx_str_t *error, ngx_log_t *log);
+
+/*
+ * An error of OpenSSL's as text, "what \"file\" (reason)", with malloc(); an
+ * older one is freed.  Its queue is empty afterwards.
+ */
+void ngx_egress_tls_explain(ngx_str_t *error, const char *what,
+    ngx_str_t *file);
+void ngx_egress_tls_copy_error(ngx_str_t *error, ngx_str_t *from);
+void ngx_egress_tls_forget(ngx_str_t *error);
+
+
 /* ngx_egress_tls.c */
 
 /*
- * Finds or makes the context for the service's settings; svc->broken tells
- * afterwards if it can't be used.  NGX_ERROR: out of memory.
+ * Finds or makes the context for the service's settings, while the
+ * configuration is read; ngx_egress_tls_broken() tells afterwards if it can't
+ * be used.  NGX_ERROR: out of memory.
  */
 ngx_int_t ngx_egress_tls_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc);
+
+/*
+ * Why the service can't be used, or NULL.  In a worker the context is made,
+ * or made anew after its files have changed: called before each flow.
+ */
+ngx_str_t *ngx_egress_tls_broken(ngx_egress_service_t *svc);
+
+/* is a connection's TLS of the service as it is now */
+ngx_uint_t ngx_egress_tls_current(ngx_egress_service_t *svc,
+    ngx_connection_t *c);
+
+
+/* ngx_egress_listener.c */
+
+/* in a worker, often: reads again what listeners' files have changed */
+void ngx_egress_listener_check(ngx_cycle_t *cycle);
+
+
+/* ngx_egress_tls_verify.c */
+
+/* what the value of "tls_san" is; NGX_DECLINED: nothing that can be verified */
+ngx_int_t ngx_egress_san_parse(ngx_pool_t *pool, ngx_str_t *value,
+    ngx_egress_san_t *san);
+
+/*
+ * Replaces OpenSSL's verification of a server's certificate: its own, then
+ * the names (RFC 9525), of the flow that is the connection's ex_data.
+ */
+int ngx_egress_tls_verify(X509_STORE_CTX *store, void *arg);
+
+/* the place of the flow in an SSL object's ex_data; NGX_ERROR: no memory */
+ngx_int_t ngx_egress_tls_verify_init(ngx_log_t *log);
+ngx_int_t ngx_egress_tls_set_flow(ngx_ssl_conn_t *ssl,
+    ngx_egress_flow_t *flow);
+
+
+/* ngx_egress_tls_session.c */
+
+/* offers the session that the same identity had with the endpoint, if any */
+void ngx_egress_session_offer(ngx_egress_flow_t *flow, ngx_connection_t *c);
 
 
 extern ngx_module_t  ngx_egress_core_module;

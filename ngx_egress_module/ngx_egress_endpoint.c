@@ -570,6 +570,32 @@ ngx_egress_endpoint_reap(ngx_egress_zone_t *zone, ngx_log_t *log)
 }
 
 
+void
+ngx_egress_endpoint_stale(ngx_int_t n)
+{
+    if (ngx_egress_proc) {
+        ngx_egress_proc->stale += n;
+    }
+}
+
+
+ngx_uint_t
+ngx_egress_endpoint_stale_total(void)
+{
+    ngx_uint_t          i, n;
+    ngx_egress_zone_t  *zone;
+
+    zone = ngx_egress_endpoint_zone(NULL);
+    n = 0;
+
+    for (i = 0; i < NGX_EGRESS_PROCS; i++) {
+        n += zone->procs[i].pid ? zone->procs[i].stale : 0;
+    }
+
+    return n;
+}
+
+
 /* who dies in here leaves its own pid, for the next one */
 
 static void
@@ -589,6 +615,7 @@ ngx_egress_proc_reap(ngx_egress_proc_t *proc, ngx_atomic_uint_t pid)
     }
 
     proc->gen = 0;
+    proc->stale = 0;
 
     ngx_memory_barrier();
 

@@ -28,7 +28,7 @@
 #include <ngx_egress_core.h>
 
 
-#define NGX_EGRESS_ENDPOINT_LAYOUT  3      /* bump on any shared change */
+#define NGX_EGRESS_ENDPOINT_LAYOUT  4      /* bump on any shared change */
 
 /* processes that may serve from one zone at a time, old ones included */
 #define NGX_EGRESS_PROCS            256
@@ -170,6 +170,8 @@ typedef struct {
     ngx_atomic_t              pid;         /* 0: free; negative: of the one
                                               that gives back for a dead one */
     ngx_uint_t                gen;
+    ngx_uint_t                stale;       /* files of its own that it can't
+                                              use as they are now */
     ngx_egress_page_t        *pages;
 } ngx_egress_proc_t;
 
@@ -225,6 +227,9 @@ typedef struct {
     ngx_uint_t                asked;       /* names with gen 0 */
     ngx_uint_t                hand;        /* bucket where to evict next */
     ngx_atomic_t              leader;      /* pid of who refreshes names */
+
+    ngx_atomic_t              tls_reloads; /* of changed files; all workers */
+    ngx_atomic_t              tls_failures;
 
     uint64_t                  evicted;
     ngx_atomic_t              full;        /* times that memory ran out */
@@ -337,6 +342,13 @@ void ngx_egress_endpoint_exit_process(ngx_cycle_t *cycle);
 void ngx_egress_endpoint_reap(ngx_egress_zone_t *zone, ngx_log_t *log);
 
 uint64_t ngx_egress_mix(uint64_t n);
+
+/*
+ * This process has so many more, or fewer, files that changed and can't be
+ * used; the number of all live processes.
+ */
+void ngx_egress_endpoint_stale(ngx_int_t n);
+ngx_uint_t ngx_egress_endpoint_stale_total(void);
 
 /* is there such a process; a stopped one and a zombie are */
 ngx_uint_t ngx_egress_alive(ngx_pid_t pid);

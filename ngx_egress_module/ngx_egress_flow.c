@@ -13,8 +13,9 @@
 static void ngx_egress_flow_reset(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_choose(ngx_egress_conf_t *ecf,
     ngx_egress_flow_t *flow, ngx_str_t *choice);
-static ngx_egress_port_t *ngx_egress_choose_port(ngx_str_t *choice,
-    in_port_t asked, ngx_egress_service_t **svc, ngx_str_t *subset);
+static ngx_egress_port_t *ngx_egress_choose_port(ngx_cycle_t *cycle,
+    ngx_str_t *choice, in_port_t asked, ngx_egress_service_t **svc,
+    ngx_str_t *subset);
 static ngx_uint_t ngx_egress_has_subset(ngx_egress_service_t *svc,
     ngx_str_t *name);
 static ngx_int_t ngx_egress_lookup(ngx_egress_conf_t *ecf,
@@ -231,7 +232,8 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
         return ngx_egress_lookup(ecf, flow);
     }
 
-    port = ngx_egress_choose_port(choice, flow->port, &svc, &flow->subset);
+    port = ngx_egress_choose_port((ngx_cycle_t *) ngx_cycle, choice,
+                                  flow->port, &svc, &flow->subset);
 
     if (port == NULL) {
         ngx_log_error(NGX_LOG_ERR, flow->log, 0,
@@ -278,8 +280,8 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
  */
 
 static ngx_egress_port_t *
-ngx_egress_choose_port(ngx_str_t *choice, in_port_t asked,
-    ngx_egress_service_t **svc, ngx_str_t *subset)
+ngx_egress_choose_port(ngx_cycle_t *cycle, ngx_str_t *choice,
+    in_port_t asked, ngx_egress_service_t **svc, ngx_str_t *subset)
 {
     u_char             *p, *slash, *last;
     ngx_int_t           n;
@@ -305,7 +307,7 @@ ngx_egress_choose_port(ngx_str_t *choice, in_port_t asked,
         name.len = slash - name.data;
     }
 
-    *svc = ngx_egress_find_name((ngx_cycle_t *) ngx_cycle, &name);
+    *svc = ngx_egress_find_name(cycle, &name);
 
     if (*svc == NULL || (slash && !ngx_egress_has_subset(*svc, subset))) {
         return NULL;
@@ -454,15 +456,18 @@ ngx_egress_name(ngx_egress_flow_t *flow)
 static ngx_uint_t
 ngx_egress_disagreement(ngx_egress_flow_t *flow)
 {
+    ngx_str_t             *broken;
     ngx_uint_t             secure;
     ngx_egress_service_t  *svc;
 
     svc = flow->service;
 
-    if (svc->broken.len) {
+    broken = ngx_egress_tls_broken(svc);
+
+    if (broken) {
         ngx_log_error(NGX_LOG_ERR, flow->log, 0,
                       "egress service \"%V\" is refused: %V",
-                      &svc->name, &svc->broken);
+                      &svc->name, broken);
         return NGX_EGRESS_SERVICE_BROKEN;
     }
 
@@ -497,9 +502,42 @@ ngx_egress_speaks_first(ngx_str_t *choice, in_port_t port)
     ngx_egress_port_t     *p;
     ngx_egress_service_t  *svc;
 
-    p = ngx_egress_choose_port(choice, port, &svc, &subset);
+    p = ngx_egress_choose_port((ngx_cycle_t *) ngx_cycle, choice, port, &svc,
+                               &subset);
 
     return p && p->protocol == NGX_EGRESS_PROTO_MYSQL;
+}
+
+
+ngx_uint_t
+ngx_egress_choice_protocol(ngx_cycle_t *cycle, ngx_str_t *choice,
+    in_port_t port)
+{
+    ngx_str_t              subset;
+    ngx_egress_port_t     *p;
+    ngx_egress_service_t  *svc;
+
+    p = ngx_egress_choose_port(cycle, choice, port, &svc, &subset);
+
+    return p ? p->protocol : NGX_EGRESS_PROTO_UNKNOWN;
+}
+
+
+ngx_uint_t
+ngx_egress_protocol_fits(ngx_uint_t protocol, ngx_uint_t http2)
+{
+    switch (protocol) {
+
+    case NGX_EGRESS_PROTO_HTTP:
+        return !http2;
+
+    case NGX_EGRESS_PROTO_HTTP2:
+    case NGX_EGRESS_PROTO_GRPC:
+        return http2;
+
+    default:
+        return 1;
+    }
 }
 
 
@@ -574,6 +612,14 @@ ngx_egress_flow_value(ngx_egress_flow_t *flow, ngx_uint_t var,
     case NGX_EGRESS_VAR_ENDPOINT:
         if (flow->peer) {
             *value = flow->peer->name;
+        }
+
+        break;
+
+    case NGX_EGRESS_VAR_TLS_ERROR:
+        if (flow->tls_error) {
+            value->data = (u_char *) flow->tls_error;
+            value->len = ngx_strlen(flow->tls_error);
         }
 
         break;

@@ -479,6 +479,12 @@ ngx_egress_create_conf(ngx_cycle_t *cycle)
         return NULL;
     }
 
+    if (ngx_array_init(&ecf->listeners, cycle->pool, 4, sizeof(void *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     if (ngx_array_init(&ecf->checks, cycle->pool, 16,
                        sizeof(ngx_egress_check_t))
         != NGX_OK)
@@ -487,6 +493,8 @@ ngx_egress_create_conf(ngx_cycle_t *cycle)
     }
 
     ngx_rbtree_init(&ecf->tls, &ecf->tls_sentinel,
+                    ngx_str_rbtree_insert_value);
+    ngx_rbtree_init(&ecf->stores, &ecf->stores_sentinel,
                     ngx_str_rbtree_insert_value);
 
     return ecf;

@@ -18,9 +18,9 @@
 
 /*
  * A connection between two requests.  It belongs to one TLS identity: that of
- * its service, whose settings do not change in the life of a process, and of
- * the name that was said in SNI and verified.  Lives in the connection's own
- * pool.
+ * its service, of the context as it is now (the connection has one of its
+ * own), and of the name that was said in SNI and verified.  Lives in the
+ * connection's own pool.
  */
 
 typedef struct {
@@ -34,6 +34,7 @@ typedef struct {
     ngx_uint_t                made;        /* versions of names in which the
                                               endpoint was seen last */
     ngx_str_t                 name;        /* in SNI; empty: no TLS */
+    ngx_uint_t                http2;       /* is what it speaks */
 } ngx_egress_idle_t;
 
 
@@ -208,6 +209,12 @@ ngx_egress_keeps(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return 0;
     }
 
+    if (ngx_current_msec - c->start_time >= svc->keepalive_time
+        || !ngx_egress_tls_current(svc, c))
+    {
+        return 0;
+    }
+
     /* somebody waits for a slot */
 
     if (svc->share->held[NGX_EGRESS_HELD_PENDING]) {
@@ -259,6 +266,7 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
     idle->hold = hold;
     idle->state = flow->reach->state;
     idle->variant = flow->reach->variant;
+    idle->http2 = flow->http2;
     idle->made = (ngx_uint_t) -1;
 
     flow->reach->state = NULL;
@@ -270,6 +278,7 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
 static void
 ngx_egress_idle_start(ngx_egress_idle_t *idle)
 {
+    ngx_msec_t         timeout, left;
     ngx_connection_t  *c;
 
     c = idle->connection;
@@ -293,7 +302,10 @@ ngx_egress_idle_start(ngx_egress_idle_t *idle)
     c->write->log = ngx_cycle->log;
     c->pool->log = ngx_cycle->log;
 
-    ngx_add_timer(c->read, idle->svc->keepalive_timeout);
+    timeout = idle->svc->keepalive_timeout;
+    left = idle->svc->keepalive_time - (ngx_current_msec - c->start_time);
+
+    ngx_add_timer(c->read, ngx_min(timeout, left));
 
     if (c->read->ready) {
         ngx_egress_idle_read_handler(c->read);
@@ -371,20 +383,23 @@ ngx_egress_idle_fits(ngx_egress_idle_t *idle, ngx_egress_flow_t *flow,
     ngx_str_t *name, ngx_egress_state_t *state)
 {
     if (idle->variant != flow->reach->variant
+        || idle->http2 != flow->http2
         || (state && idle->state != state)
-        || (idle->name.len != 0) != (ngx_egress_originates(flow) != 0))
+        || (idle->connection->ssl != NULL)
+           != (ngx_egress_originates(flow) != 0))
     {
         return 0;
     }
 
-    if (idle->name.len
+    if (idle->connection->ssl
         && (name == NULL || name->len != idle->name.len
             || ngx_memcmp(name->data, idle->name.data, name->len) != 0))
     {
         return 0;
     }
 
-    return ngx_egress_idle_valid(idle);
+    return ngx_egress_tls_current(idle->svc, idle->connection)
+           && ngx_egress_idle_valid(idle);
 }
 
 
@@ -492,6 +507,7 @@ ngx_egress_pool_sweep(ngx_cycle_t *cycle)
         idle = ngx_queue_data(q, ngx_egress_idle_t, all);
 
         if (idle->svc->share->held[NGX_EGRESS_HELD_PENDING]
+            || !ngx_egress_tls_current(idle->svc, idle->connection)
             || !ngx_egress_idle_valid(idle))
         {
             ngx_egress_idle_close(idle);

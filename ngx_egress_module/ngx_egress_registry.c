@@ -615,6 +615,7 @@ static ngx_int_t
 ngx_egress_service_tls(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc)
 {
+    ngx_str_t         *broken;
     ngx_uint_t         level;
     ngx_egress_tls_t  *tls;
 
@@ -656,7 +657,9 @@ ngx_egress_service_tls(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
         return NGX_ERROR;
     }
 
-    if (svc->broken.len == 0) {
+    broken = ngx_egress_tls_broken(svc);
+
+    if (broken == NULL) {
         return NGX_OK;
     }
 
@@ -664,7 +667,7 @@ ngx_egress_service_tls(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
 
     ngx_log_error(level, cycle->log, 0,
                   "service \"%V\" is refused: %V in %s:%ui",
-                  &svc->name, &svc->broken, svc->file, svc->line);
+                  &svc->name, broken, svc->file, svc->line);
 
     return ecf->strict ? NGX_ERROR : NGX_OK;
 }

@@ -872,6 +872,8 @@ ngx_egress_names_handler(ngx_event_t *ev)
 
     ngx_add_timer(ev, NGX_EGRESS_NAMES_TICK);
 
+    ngx_egress_listener_check((ngx_cycle_t *) ngx_cycle);
+
     ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
 
     ngx_egress_pool_sweep((ngx_cycle_t *) ngx_cycle);

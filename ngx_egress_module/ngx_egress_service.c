@@ -34,8 +34,8 @@ static char *ngx_egress_tls_name(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_tls_san(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_egress_tls_verify(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
+static char *ngx_egress_conf_tls_verify(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_egress_tls_protocols(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_tls_alpn(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -231,6 +231,13 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
       offsetof(ngx_egress_service_t, keepalive_timeout),
       NULL },
 
+    { ngx_string("keepalive_time"),
+      NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_egress_service_t, keepalive_time),
+      NULL },
+
     { ngx_string("retry"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_1MORE,
       ngx_egress_conf_retry,
@@ -324,7 +331,7 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
 
     { ngx_string("tls_verify"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_FLAG,
-      ngx_egress_tls_verify,
+      ngx_egress_conf_tls_verify,
       0,
       0,
       NULL },
@@ -1070,10 +1077,10 @@ ngx_egress_tls_name(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_egress_tls_san(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_str_t         *value, *san;
+    ngx_str_t         *value;
     ngx_uint_t         i;
-    ngx_addr_t         addr;
     ngx_egress_tls_t  *tls;
+    ngx_egress_san_t  *san;
 
     tls = ngx_egress_service_get_tls(cf, conf);
     if (tls == NULL) {
@@ -1082,7 +1089,7 @@ ngx_egress_tls_san(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (tls->san == NULL) {
         tls->san = ngx_array_create(cf->pool, cf->args->nelts - 1,
-                                    sizeof(ngx_str_t));
+                                    sizeof(ngx_egress_san_t));
         if (tls->san == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -1092,23 +1099,24 @@ ngx_egress_tls_san(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        ngx_strlow(value[i].data, value[i].data, value[i].len);
-
-        if (!ngx_egress_valid_host(&value[i], 0)
-            && ngx_parse_addr(cf->pool, &addr, value[i].data, value[i].len)
-               != NGX_OK)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid value \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
         san = ngx_array_push(tls->san);
         if (san == NULL) {
             return NGX_CONF_ERROR;
         }
 
-        *san = value[i];
+        switch (ngx_egress_san_parse(cf->pool, &value[i], san)) {
+
+        case NGX_OK:
+            break;
+
+        case NGX_ERROR:
+            return NGX_CONF_ERROR;
+
+        default: /* NGX_DECLINED */
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
     }
 
     return NGX_CONF_OK;
@@ -1116,7 +1124,7 @@ ngx_egress_tls_san(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_egress_tls_verify(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_egress_conf_tls_verify(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_command_t      slot;
     ngx_egress_tls_t  *tls;

@@ -8,12 +8,14 @@
 #include <ngx_core.h>
 #include <nginx.h>
 #include <ngx_egress_core.h>
+#include <ngx_egress_endpoint.h>
 
 
 /* services of one report unless limit= says more; a page is some 200 KB */
 #define NGX_EGRESS_STATUS_SERVICES  1000
 
 
+static ngx_int_t ngx_egress_metrics_tls(ngx_egress_report_t *report);
 static ngx_int_t ngx_egress_status_versions(ngx_egress_report_t *report);
 static ngx_int_t ngx_egress_status_gateway(ngx_egress_report_t *report);
 static ngx_int_t ngx_egress_status_services(ngx_egress_report_t *report);
@@ -38,6 +40,7 @@ static ngx_int_t ngx_egress_explain_verdict(ngx_egress_report_t *report,
 
 static ngx_str_t  ngx_egress_versions_name = ngx_string("versions");
 static ngx_str_t  ngx_egress_gateway_name = ngx_string("gateway");
+static ngx_str_t  ngx_egress_tls_part = ngx_string("tls");
 static ngx_str_t  ngx_egress_services_name = ngx_string("services");
 
 
@@ -59,12 +62,46 @@ ngx_egress_status_init(ngx_conf_t *cf)
     if (ngx_egress_add_report(cf, NGX_EGRESS_REPORT_STATUS,
                               &ngx_egress_services_name,
                               ngx_egress_status_services)
-        != NGX_OK)
+        != NGX_OK
+        || ngx_egress_add_report(cf, NGX_EGRESS_REPORT_METRICS,
+                                 &ngx_egress_tls_part,
+                                 ngx_egress_metrics_tls)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     return ngx_egress_far_init(cf);
+}
+
+
+static ngx_int_t
+ngx_egress_metrics_tls(ngx_egress_report_t *report)
+{
+    ngx_egress_text_t  *text;
+    ngx_egress_zone_t  *zone;
+
+    text = &report->text;
+    zone = ngx_egress_endpoint_zone(NULL);
+
+    ngx_egress_metric_family(text, "egress_tls_reloads_total", "counter",
+                             "Certificates and revocation lists that changed "
+                             "on disk and were read again, by each worker.");
+    ngx_egress_metric_open(text, "egress_tls_reloads_total");
+    ngx_egress_metric_value(text, zone->tls_reloads);
+
+    ngx_egress_metric_family(text, "egress_tls_reload_failures_total",
+                             "counter", "Those that could not be used.");
+    ngx_egress_metric_open(text, "egress_tls_reload_failures_total");
+    ngx_egress_metric_value(text, zone->tls_failures);
+
+    ngx_egress_metric_family(text, "egress_tls_stale", "gauge",
+                             "Those of all workers that can't be used as they "
+                             "are on disk: older ones serve.");
+    ngx_egress_metric_open(text, "egress_tls_stale");
+    ngx_egress_metric_value(text, ngx_egress_endpoint_stale_total());
+
+    return NGX_OK;
 }
 
 
@@ -160,7 +197,7 @@ static ngx_int_t
 ngx_egress_status_service(ngx_egress_report_t *report,
     ngx_egress_service_t *svc)
 {
-    ngx_str_t          *host;
+    ngx_str_t          *host, *broken;
     ngx_uint_t          i;
     ngx_egress_port_t  *port;
     ngx_egress_text_t  *text;
@@ -203,8 +240,10 @@ ngx_egress_status_service(ngx_egress_report_t *report,
         ngx_egress_json_null(text, "source");
     }
 
-    if (svc->broken.len) {
-        ngx_egress_json_string(text, "broken", &svc->broken);
+    broken = ngx_egress_tls_broken(svc);
+
+    if (broken) {
+        ngx_egress_json_string(text, "broken", broken);
 
     } else {
         ngx_egress_json_null(text, "broken");

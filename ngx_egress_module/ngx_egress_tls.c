@@ -8,41 +8,60 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 #include <ngx_egress_core.h>
+#include <ngx_egress_endpoint.h>
 #include <ngx_egress_tls.h>
 
 
-static ngx_int_t ngx_egress_tls_key(ngx_pool_t *pool,
+/*
+ * All contexts are made when the configuration is read, as that is when what
+ * is wrong has to be told.  So many are kept, some 13 KB each and shared by
+ * the workers; the rest is made again by each worker on first use, unless the
+ * workers may not read the files.
+ */
+#define NGX_EGRESS_TLS_KEEP  1024
+
+
+static ngx_egress_tls_ctx_t *ngx_egress_tls_find(ngx_cycle_t *cycle,
+    ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
+static ngx_int_t ngx_egress_tls_key(ngx_log_t *log,
     ngx_egress_service_t *svc, ngx_str_t *key);
-static ngx_int_t ngx_egress_tls_create(ngx_cycle_t *cycle,
-    ngx_egress_service_t *svc, ngx_egress_tls_ctx_t *ctx);
-static const char *ngx_egress_tls_load(ngx_cycle_t *cycle,
-    ngx_egress_service_t *svc, SSL_CTX *ctx, ngx_str_t *file);
-static const char *ngx_egress_tls_load_ca(ngx_cycle_t *cycle,
-    ngx_egress_tls_t *tls, SSL_CTX *ctx, ngx_str_t *file);
-static const char *ngx_egress_tls_load_crl(ngx_cycle_t *cycle,
-    ngx_egress_tls_t *tls, SSL_CTX *ctx, ngx_str_t *file);
-static ngx_int_t ngx_egress_tls_error(ngx_cycle_t *cycle,
-    ngx_egress_tls_ctx_t *ctx, const char *text, ngx_str_t *file);
-static ngx_int_t ngx_egress_tls_set_names(ngx_egress_tls_t *tls,
-    ngx_str_t *name, ngx_ssl_conn_t *ssl);
-static ngx_int_t ngx_egress_tls_set_name(ngx_ssl_conn_t *ssl,
-    ngx_str_t *name);
+static ngx_egress_tls_ctx_t *ngx_egress_tls_create(ngx_cycle_t *cycle,
+    ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
+static ngx_egress_tls_store_t *ngx_egress_tls_find_store(ngx_cycle_t *cycle,
+    ngx_egress_conf_t *ecf, ngx_egress_tls_t *tls);
+static void ngx_egress_tls_drop(ngx_egress_tls_ctx_t *ctx);
+static void ngx_egress_tls_cleanup(void *data);
+static void ngx_egress_tls_cleanup_store(void *data);
+
+static void ngx_egress_tls_refresh(ngx_egress_tls_ctx_t *ctx);
+static void ngx_egress_tls_make(ngx_egress_tls_ctx_t *ctx, SSL_CTX *from);
+static const char *ngx_egress_tls_load(ngx_egress_tls_ctx_t *ctx,
+    SSL_CTX *from, ngx_str_t *file);
+static const char *ngx_egress_tls_load_pair(ngx_egress_watch_t *watch,
+    SSL_CTX *ssl, ngx_str_t *file);
+static const char *ngx_egress_tls_take(SSL_CTX *ssl, SSL_CTX *from);
+static void ngx_egress_tls_refresh_store(ngx_egress_tls_store_t *store);
+static void ngx_egress_tls_make_store(ngx_egress_tls_store_t *store);
+static const char *ngx_egress_tls_load_store(ngx_egress_tls_store_t *store,
+    X509_STORE *x509, ngx_str_t *file);
+
+static ngx_int_t ngx_egress_tls_set_sni(ngx_egress_flow_t *flow,
+    ngx_ssl_conn_t *ssl);
 static ngx_uint_t ngx_egress_tls_literal(ngx_str_t *name);
 
 
-/*
- * Contexts are made where the files can be read, before the workers drop
- * their privileges, and are shared by all services with the same settings.
- */
+/* of the process; sessions of an older context are found out by it */
+
+static ngx_uint_t  ngx_egress_tls_generation;
+
+static u_char      ngx_egress_tls_h2[] = "\x02h2";
+
 
 ngx_int_t
 ngx_egress_tls_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc)
 {
-    uint32_t               hash;
-    ngx_str_t              key;
-    ngx_egress_tls_t      *tls;
-    ngx_egress_tls_ctx_t  *ctx;
+    ngx_egress_tls_t  *tls;
 
     tls = svc->tls;
 
@@ -61,8 +80,28 @@ ngx_egress_tls_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
         return NGX_OK;
     }
 
-    if (ngx_egress_tls_key(cycle->pool, svc, &key) != NGX_OK) {
+    if (ngx_egress_tls_verify_init(cycle->log) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    tls->ctx = ngx_egress_tls_find(cycle, ecf, svc);
+
+    return tls->ctx ? NGX_OK : NGX_ERROR;
+}
+
+
+/* services with the same settings share a context */
+
+static ngx_egress_tls_ctx_t *
+ngx_egress_tls_find(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
+    ngx_egress_service_t *svc)
+{
+    uint32_t               hash;
+    ngx_str_t              key;
+    ngx_egress_tls_ctx_t  *ctx;
+
+    if (ngx_egress_tls_key(cycle->log, svc, &key) != NGX_OK) {
+        return NULL;
     }
 
     hash = ngx_crc32_long(key.data, key.len);
@@ -70,31 +109,32 @@ ngx_egress_tls_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ctx = (ngx_egress_tls_ctx_t *) ngx_str_rbtree_lookup(&ecf->tls, &key,
                                                          hash);
     if (ctx == NULL) {
-        ctx = ngx_pcalloc(cycle->pool, sizeof(ngx_egress_tls_ctx_t));
-        if (ctx == NULL) {
-            return NGX_ERROR;
+        ctx = ngx_egress_tls_create(cycle, ecf, svc);
+
+        if (ctx) {
+            ctx->sn.node.key = hash;
+            ctx->sn.str.len = key.len;
+            ctx->sn.str.data = ngx_pstrdup(cycle->pool, &key);
+
+            if (ctx->sn.str.data) {
+                ngx_rbtree_insert(&ecf->tls, &ctx->sn.node);
+
+            } else {
+                ctx = NULL;
+            }
         }
-
-        ctx->sn.node.key = hash;
-        ctx->sn.str = key;
-
-        if (ngx_egress_tls_create(cycle, svc, ctx) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        ngx_rbtree_insert(&ecf->tls, &ctx->sn.node);
     }
 
-    tls->ctx = ctx;
-    svc->broken = ctx->error;
+    ngx_free(key.data);
 
-    return NGX_OK;
+    return ctx;
 }
 
 
+/* with malloc(): most of the keys are found and not kept */
+
 static ngx_int_t
-ngx_egress_tls_key(ngx_pool_t *pool, ngx_egress_service_t *svc,
-    ngx_str_t *key)
+ngx_egress_tls_key(ngx_log_t *log, ngx_egress_service_t *svc, ngx_str_t *key)
 {
     u_char            *p;
     ngx_egress_tls_t  *tls;
@@ -105,7 +145,7 @@ ngx_egress_tls_key(ngx_pool_t *pool, ngx_egress_service_t *svc,
                + tls->trusted.len + tls->crl.len + tls->ciphers.len
                + 5 + 2 * NGX_INT_T_LEN + 1;
 
-    key->data = ngx_pnalloc(pool, key->len);
+    key->data = ngx_alloc(key->len, log);
     if (key->data == NULL) {
         return NGX_ERROR;
     }
@@ -120,126 +160,333 @@ ngx_egress_tls_key(ngx_pool_t *pool, ngx_egress_service_t *svc,
 }
 
 
-static ngx_int_t
-ngx_egress_tls_create(ngx_cycle_t *cycle, ngx_egress_service_t *svc,
-    ngx_egress_tls_ctx_t *ctx)
+static ngx_egress_tls_ctx_t *
+ngx_egress_tls_create(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
+    ngx_egress_service_t *svc)
 {
-    ngx_str_t            file;
-    const char          *error;
-    ngx_pool_cleanup_t  *cln;
-
-    ctx->ssl.log = cycle->log;
-
-    if (ngx_ssl_create(&ctx->ssl, svc->tls->protocols, NULL) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    cln = ngx_pool_cleanup_add(cycle->pool, 0);
-    if (cln == NULL) {
-        ngx_ssl_cleanup_ctx(&ctx->ssl);
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_ssl_cleanup_ctx;
-    cln->data = &ctx->ssl;
-
-    ngx_str_null(&file);
-
-    error = ngx_egress_tls_load(cycle, svc, ctx->ssl.ctx, &file);
-
-    if (error) {
-        return ngx_egress_tls_error(cycle, ctx, error, &file);
-    }
-
-    /*
-     * Verification is OpenSSL's own and fails the handshake: not one byte of
-     * a request is sent to a server that was not verified.
-     */
-
-    SSL_CTX_set_verify(ctx->ssl.ctx,
-                       svc->tls->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
-                       NULL);
-
-    return NGX_OK;
-}
-
-
-/* returns what failed, and in file the file to blame */
-
-static const char *
-ngx_egress_tls_load(ngx_cycle_t *cycle, ngx_egress_service_t *svc,
-    SSL_CTX *ctx, ngx_str_t *file)
-{
-    const char        *error;
-    ngx_egress_tls_t  *tls;
+    ngx_str_t             *names[2];
+    ngx_egress_tls_t      *tls;
+    ngx_pool_cleanup_t    *cln;
+    ngx_egress_tls_ctx_t  *ctx;
 
     tls = svc->tls;
 
-    if (svc->tls_mode == NGX_EGRESS_TLS_MUTUAL) {
+    ctx = ngx_pcalloc(cycle->pool, sizeof(ngx_egress_tls_ctx_t));
+    cln = ngx_pool_cleanup_add(cycle->pool, 0);
 
-        *file = tls->certificate;
-
-        if (ngx_conf_full_name(cycle, file, 1) != NGX_OK
-            || SSL_CTX_use_certificate_chain_file(ctx, (char *) file->data)
-               != 1)
-        {
-            return "cannot load certificate";
-        }
-
-        *file = tls->certificate_key;
-
-        if (ngx_conf_full_name(cycle, file, 1) != NGX_OK
-            || SSL_CTX_use_PrivateKey_file(ctx, (char *) file->data,
-                                           SSL_FILETYPE_PEM)
-               != 1
-            || SSL_CTX_check_private_key(ctx) != 1)
-        {
-            return "cannot load certificate key";
-        }
+    if (ctx == NULL || cln == NULL) {
+        return NULL;
     }
 
-    if (tls->ciphers.len) {
+    cln->handler = ngx_egress_tls_cleanup;
+    cln->data = ctx;
 
-        *file = tls->ciphers;
+    ctx->ssl.log = cycle->log;
+    ctx->protocols = tls->protocols;
+    ctx->ciphers = tls->ciphers;
 
-        if (SSL_CTX_set_cipher_list(ctx, (char *) tls->ciphers.data) != 1) {
-            return "cannot use ciphers";
+    names[0] = &tls->certificate;
+    names[1] = &tls->certificate_key;
+
+    if (ngx_egress_watch_init(cycle, &ctx->watch, names, 2) != NGX_OK) {
+        return NULL;
+    }
+
+    if (tls->verify) {
+        ctx->store = ngx_egress_tls_find_store(cycle, ecf, tls);
+        if (ctx->store == NULL) {
+            return NULL;
         }
     }
 
-    error = ngx_egress_tls_load_ca(cycle, tls, ctx, file);
+    ngx_egress_tls_make(ctx, NULL);
 
-    if (error == NULL && tls->crl.len) {
-        error = ngx_egress_tls_load_crl(cycle, tls, ctx, file);
+    if (ctx->ssl.ctx && ++ecf->ntls > NGX_EGRESS_TLS_KEEP) {
+        ngx_egress_tls_drop(ctx);
     }
 
-    return error;
+    return ctx;
 }
 
 
-static const char *
-ngx_egress_tls_load_ca(ngx_cycle_t *cycle, ngx_egress_tls_t *tls,
-    SSL_CTX *ctx, ngx_str_t *file)
-{
-    *file = tls->trusted;
+/* to be made again on first use; not what a worker could not, or not fast */
 
-    if (!tls->verify) {
+static void
+ngx_egress_tls_drop(ngx_egress_tls_ctx_t *ctx)
+{
+    ngx_egress_tls_store_t  *store;
+
+    if (ctx->watch.readable) {
+        SSL_CTX_free(ctx->ssl.ctx);
+        ctx->ssl.ctx = NULL;
+    }
+
+    store = ctx->store;
+
+    if (store && store->watch.readable
+        && ngx_strcmp(store->sn.str.data, "system") != 0)
+    {
+        X509_STORE_free(store->store);
+        store->store = NULL;
+    }
+}
+
+
+static ngx_egress_tls_store_t *
+ngx_egress_tls_find_store(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
+    ngx_egress_tls_t *tls)
+{
+    u_char                  *p;
+    uint32_t                 hash;
+    ngx_str_t                key, *names[2];
+    ngx_pool_cleanup_t      *cln;
+    ngx_egress_tls_store_t  *store;
+
+    key.len = tls->trusted.len + 1 + tls->crl.len;
+    key.data = ngx_pnalloc(cycle->pool, key.len);
+    if (key.data == NULL) {
         return NULL;
     }
 
-    if (ngx_strcmp(tls->trusted.data, "system") == 0) {
+    p = ngx_cpymem(key.data, tls->trusted.data, tls->trusted.len);
+    *p++ = '\0';
+    ngx_memcpy(p, tls->crl.data, tls->crl.len);
 
-        if (SSL_CTX_set_default_verify_paths(ctx) != 1) {
-            return "cannot load CA certificates";
+    hash = ngx_crc32_long(key.data, key.len);
+
+    store = (ngx_egress_tls_store_t *) ngx_str_rbtree_lookup(&ecf->stores,
+                                                             &key, hash);
+    if (store) {
+        return store;
+    }
+
+    store = ngx_pcalloc(cycle->pool, sizeof(ngx_egress_tls_store_t));
+    cln = ngx_pool_cleanup_add(cycle->pool, 0);
+
+    if (store == NULL || cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_egress_tls_cleanup_store;
+    cln->data = store;
+
+    store->sn.node.key = hash;
+    store->sn.str = key;
+
+    names[0] = (ngx_strcmp(tls->trusted.data, "system") == 0)
+               ? NULL : &tls->trusted;
+    names[1] = &tls->crl;
+
+    if (ngx_egress_watch_init(cycle, &store->watch, names, 2) != NGX_OK) {
+        return NULL;
+    }
+
+    ngx_egress_tls_make_store(store);
+
+    ngx_rbtree_insert(&ecf->stores, &store->sn.node);
+
+    return store;
+}
+
+
+static void
+ngx_egress_tls_cleanup(void *data)
+{
+    ngx_egress_tls_ctx_t *ctx = data;
+
+    SSL_CTX_free(ctx->ssl.ctx);
+    ngx_egress_tls_forget(&ctx->error);
+}
+
+
+static void
+ngx_egress_tls_cleanup_store(void *data)
+{
+    ngx_egress_tls_store_t *store = data;
+
+    X509_STORE_free(store->store);
+    ngx_egress_tls_forget(&store->error);
+}
+
+
+ngx_str_t *
+ngx_egress_tls_broken(ngx_egress_service_t *svc)
+{
+    ngx_egress_tls_ctx_t  *ctx;
+
+    if (svc->broken.len) {
+        return &svc->broken;
+    }
+
+    if (svc->tls == NULL) {
+        return NULL;
+    }
+
+    ctx = svc->tls->ctx;
+
+    /* the master has no say: what it made is only ever replaced by workers */
+
+    if (ngx_process == NGX_PROCESS_WORKER || ngx_process == NGX_PROCESS_SINGLE)
+    {
+        ngx_egress_tls_refresh(ctx);
+    }
+
+    return ctx->error.len ? &ctx->error : NULL;
+}
+
+
+/*
+ * Makes the context if there is none, or a new one if its files or its store
+ * have changed.  One that was good is only replaced by another good one, and
+ * what is not good on disk is taken from it: a revocation takes effect even
+ * if the certificate is half written.
+ */
+
+static void
+ngx_egress_tls_refresh(ngx_egress_tls_ctx_t *ctx)
+{
+    SSL_CTX     *old;
+    ngx_uint_t   due;
+
+    if (ctx->store) {
+        ngx_egress_tls_refresh_store(ctx->store);
+    }
+
+    old = ctx->ssl.ctx;
+
+    due = (old == NULL && ctx->error.len == 0)
+          || (ctx->store && ctx->stored != ctx->store->generation);
+
+    if (ngx_egress_watch_check(&ctx->watch) == NGX_OK) {
+
+        ngx_egress_tls_make(ctx, NULL);
+        ngx_egress_watch_report(&ctx->watch, "certificate",
+                                ctx->error.len ? &ctx->error : NULL,
+                                ngx_cycle->log);
+        due = (ctx->ssl.ctx == NULL && old);
+
+    } else if (!due) {
+        return;
+    }
+
+    if (due) {
+        ngx_egress_tls_make(ctx, old);
+    }
+
+    if (ctx->ssl.ctx == NULL) {
+        ctx->ssl.ctx = old;
+
+        if (old) {
+            ngx_egress_tls_forget(&ctx->error);
         }
 
+        return;
+    }
+
+    /* connections that have it go on with it */
+
+    SSL_CTX_free(old);
+}
+
+
+/*
+ * Sets ssl.ctx, or error; the certificate is that of another context, or is
+ * read from its files.
+ */
+
+static void
+ngx_egress_tls_make(ngx_egress_tls_ctx_t *ctx, SSL_CTX *from)
+{
+    ngx_str_t    file;
+    const char  *error;
+
+    ngx_egress_tls_forget(&ctx->error);
+
+    ctx->ssl.ctx = NULL;
+
+    if (from == NULL) {
+        ngx_egress_watch_mark(&ctx->watch);
+    }
+
+    if (ctx->store) {
+
+        if (ctx->store->store == NULL && ctx->store->error.len == 0) {
+            ngx_egress_tls_make_store(ctx->store);
+        }
+
+        ctx->stored = ctx->store->generation;
+    }
+
+    ctx->generation = ++ngx_egress_tls_generation;
+
+    ngx_str_null(&file);
+
+    if (ngx_ssl_create(&ctx->ssl, ctx->protocols, NULL) != NGX_OK) {
+        ngx_egress_tls_explain(&ctx->error, "cannot create context", &file);
+        return;
+    }
+
+    error = ngx_egress_tls_load(ctx, from, &file);
+
+    if (error == NULL && ctx->store && ctx->store->store == NULL) {
+        ngx_egress_tls_copy_error(&ctx->error, &ctx->store->error);
+
+    } else if (error) {
+        ngx_egress_tls_explain(&ctx->error, error, &file);
+
+    } else {
+        ERR_clear_error();
+        return;
+    }
+
+    SSL_CTX_free(ctx->ssl.ctx);
+    ctx->ssl.ctx = NULL;
+}
+
+
+/* returns what failed, and in file what to blame */
+
+static const char *
+ngx_egress_tls_load(ngx_egress_tls_ctx_t *ctx, SSL_CTX *from,
+    ngx_str_t *file)
+{
+    SSL_CTX     *ssl;
+    const char  *error;
+
+    ssl = ctx->ssl.ctx;
+
+    error = from ? ngx_egress_tls_take(ssl, from)
+                 : ngx_egress_tls_load_pair(&ctx->watch, ssl, file);
+    if (error) {
+        return error;
+    }
+
+    if (ctx->ciphers.len
+        && SSL_CTX_set_cipher_list(ssl, (char *) ctx->ciphers.data) != 1)
+    {
+        *file = ctx->ciphers;
+        return "cannot use ciphers";
+    }
+
+    if (ngx_ssl_client_session_cache(NULL, &ctx->ssl, 1) != NGX_OK) {
+        return "cannot use sessions";
+    }
+
+    /*
+     * Verification fails the handshake: not one byte of a request is sent to
+     * a server that was not verified.
+     */
+
+    if (ctx->store == NULL) {
+        SSL_CTX_set_verify(ssl, SSL_VERIFY_NONE, NULL);
         return NULL;
     }
 
-    if (ngx_conf_full_name(cycle, file, 1) != NGX_OK
-        || SSL_CTX_load_verify_locations(ctx, (char *) file->data, NULL) != 1)
-    {
-        return "cannot load CA certificates";
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(ssl, ngx_egress_tls_verify, NULL);
+
+    if (ctx->store->store) {
+        SSL_CTX_set1_cert_store(ssl, ctx->store->store);
     }
 
     return NULL;
@@ -247,67 +494,162 @@ ngx_egress_tls_load_ca(ngx_cycle_t *cycle, ngx_egress_tls_t *tls,
 
 
 static const char *
-ngx_egress_tls_load_crl(ngx_cycle_t *cycle, ngx_egress_tls_t *tls,
-    SSL_CTX *ctx, ngx_str_t *file)
+ngx_egress_tls_load_pair(ngx_egress_watch_t *watch, SSL_CTX *ssl,
+    ngx_str_t *file)
 {
-    X509_STORE   *store;
+    if (watch->n == 0) {
+        return NULL;
+    }
+
+    *file = watch->files[0].name;
+
+    if (SSL_CTX_use_certificate_chain_file(ssl, (char *) file->data) != 1) {
+        return "cannot load certificate";
+    }
+
+    *file = watch->files[1].name;
+
+    if (SSL_CTX_use_PrivateKey_file(ssl, (char *) file->data,
+                                    SSL_FILETYPE_PEM)
+        != 1
+        || SSL_CTX_check_private_key(ssl) != 1)
+    {
+        return "cannot load certificate key";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+ngx_egress_tls_take(SSL_CTX *ssl, SSL_CTX *from)
+{
+    X509            *cert;
+    STACK_OF(X509)  *chain;
+
+    cert = SSL_CTX_get0_certificate(from);
+
+    if (cert == NULL) {
+        return NULL;
+    }
+
+    if (SSL_CTX_get0_chain_certs(from, &chain) != 1
+        || SSL_CTX_use_cert_and_key(ssl, cert, SSL_CTX_get0_privatekey(from),
+                                    chain, 1)
+           != 1)
+    {
+        return "cannot use certificate again";
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_egress_tls_refresh_store(ngx_egress_tls_store_t *store)
+{
+    X509_STORE  *old;
+
+    if (ngx_egress_watch_check(&store->watch) != NGX_OK) {
+        return;
+    }
+
+    old = store->store;
+
+    ngx_egress_tls_make_store(store);
+
+    ngx_egress_watch_report(&store->watch, "trusted certificates",
+                            store->error.len ? &store->error : NULL,
+                            ngx_cycle->log);
+
+    if (store->store) {
+        X509_STORE_free(old);
+
+    } else if (old) {
+        store->store = old;
+        ngx_egress_tls_forget(&store->error);
+    }
+}
+
+
+/* sets store and another generation, or error */
+
+static void
+ngx_egress_tls_make_store(ngx_egress_tls_store_t *store)
+{
+    ngx_str_t    file;
+    X509_STORE  *x509;
+    const char  *error;
+
+    ngx_egress_tls_forget(&store->error);
+    ngx_egress_watch_mark(&store->watch);
+
+    store->store = NULL;
+
+    ngx_str_null(&file);
+
+    x509 = X509_STORE_new();
+
+    error = x509 ? ngx_egress_tls_load_store(store, x509, &file)
+                 : "cannot create store";
+
+    if (error) {
+        ngx_egress_tls_explain(&store->error, error, &file);
+        X509_STORE_free(x509);
+        return;
+    }
+
+    ERR_clear_error();
+
+    store->store = x509;
+    store->generation++;
+}
+
+
+static const char *
+ngx_egress_tls_load_store(ngx_egress_tls_store_t *store, X509_STORE *x509,
+    ngx_str_t *file)
+{
+    ngx_uint_t    system;
     X509_LOOKUP  *lookup;
 
-    *file = tls->crl;
+    system = (ngx_strcmp(store->sn.str.data, "system") == 0);
 
-    store = SSL_CTX_get_cert_store(ctx);
-    lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    if (system) {
+        ngx_str_set(file, "system");
+
+        if (X509_STORE_set_default_paths(x509) != 1) {
+            return "cannot load CA certificates";
+        }
+
+    } else {
+        *file = store->watch.files[0].name;
+
+        if (X509_STORE_load_locations(x509, (char *) file->data, NULL) != 1)
+        {
+            return "cannot load CA certificates";
+        }
+    }
+
+    if (store->watch.n == 1 - system) {
+        return NULL;
+    }
+
+    *file = store->watch.files[1 - system].name;
+
+    lookup = X509_STORE_add_lookup(x509, X509_LOOKUP_file());
 
     if (lookup == NULL
-        || ngx_conf_full_name(cycle, file, 1) != NGX_OK
         || X509_load_crl_file(lookup, (char *) file->data, X509_FILETYPE_PEM)
            == 0)
     {
         return "cannot load CRL";
     }
 
-    X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK
-                                |X509_V_FLAG_CRL_CHECK_ALL);
+    X509_STORE_set_flags(x509, X509_V_FLAG_CRL_CHECK
+                               |X509_V_FLAG_CRL_CHECK_ALL);
 
     return NULL;
-}
-
-
-static ngx_int_t
-ngx_egress_tls_error(ngx_cycle_t *cycle, ngx_egress_tls_ctx_t *ctx,
-    const char *text, ngx_str_t *file)
-{
-    u_char         *p;
-    size_t          len;
-    u_long          n;
-    const char     *reason;
-
-    n = ERR_peek_error();
-    reason = n ? ERR_reason_error_string(n) : NULL;
-
-    if (n && ERR_SYSTEM_ERROR(n)) {
-        reason = strerror(ERR_GET_REASON(n));
-    }
-
-    if (reason == NULL) {
-        reason = "unknown error";
-    }
-
-    len = ngx_strlen(text) + ngx_strlen(reason) + file->len
-          + sizeof(" \"\" ()") - 1;
-
-    ctx->error.data = ngx_pnalloc(cycle->pool, len);
-    if (ctx->error.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_snprintf(ctx->error.data, len, "%s \"%V\" (%s)", text, file,
-                     reason);
-    ctx->error.len = p - ctx->error.data;
-
-    ERR_clear_error();
-
-    return NGX_OK;
 }
 
 
@@ -315,6 +657,25 @@ ngx_ssl_t *
 ngx_egress_tls_ssl(ngx_egress_flow_t *flow)
 {
     return &flow->service->tls->ctx->ssl;
+}
+
+
+/* a connection keeps the context that it was made with, so it can't be gone */
+
+ngx_uint_t
+ngx_egress_tls_current(ngx_egress_service_t *svc, ngx_connection_t *c)
+{
+    ngx_egress_tls_ctx_t  *ctx;
+
+    if (svc->tls == NULL || c->ssl == NULL) {
+        return 1;
+    }
+
+    ctx = svc->tls->ctx;
+
+    ngx_egress_tls_refresh(ctx);
+
+    return SSL_get_SSL_CTX(c->ssl->connection) == ctx->ssl.ctx;
 }
 
 
@@ -345,93 +706,69 @@ ngx_egress_tls_server_name(ngx_egress_flow_t *flow)
 ngx_int_t
 ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c)
 {
-    ngx_str_t         *name;
+    ngx_str_t          alpn;
     ngx_ssl_conn_t    *ssl;
     ngx_egress_tls_t  *tls;
-    u_char             buf[NGX_EGRESS_HOST_MAX + 1];
 
     tls = flow->service->tls;
     ssl = c->ssl->connection;
 
-    name = ngx_egress_tls_server_name(flow);
+    flow->tls_error = NULL;
 
-    if (name == NULL || name->len > NGX_EGRESS_HOST_MAX) {
-        ngx_log_error(NGX_LOG_ERR, c->log, 0,
-                      "no name of egress service \"%V\" to verify",
-                      &flow->service->name);
-        return NGX_ERROR;
-    }
-
-    if (name->len && !ngx_egress_tls_literal(name)) {
-        ngx_cpystrn(buf, name->data, name->len + 1);
-
-        if (SSL_set_tlsext_host_name(ssl, (char *) buf) != 1) {
-            return NGX_ERROR;
-        }
-    }
-
-    if (tls->alpn.len
-        && SSL_set_alpn_protos(ssl, tls->alpn.data, tls->alpn.len) != 0)
+    if (ngx_egress_tls_set_flow(ssl, flow) != NGX_OK
+        || ngx_egress_tls_set_sni(flow, ssl) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (!tls->verify) {
-        return NGX_OK;
+    alpn = tls->alpn;
+
+    if (alpn.len == 0 && flow->http2) {
+        alpn.data = ngx_egress_tls_h2;
+        alpn.len = sizeof(ngx_egress_tls_h2) - 1;
     }
 
-    return ngx_egress_tls_set_names(tls, name, ssl);
-}
-
-
-/* RFC 9525: no partial wildcards, no common names */
-
-static ngx_int_t
-ngx_egress_tls_set_names(ngx_egress_tls_t *tls, ngx_str_t *name,
-    ngx_ssl_conn_t *ssl)
-{
-    ngx_str_t   *san;
-    ngx_uint_t   i;
-
-    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
-                           |X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-
-    if (tls->san == NULL) {
-        return ngx_egress_tls_set_name(ssl, name);
+    if (alpn.len && SSL_set_alpn_protos(ssl, alpn.data, alpn.len) != 0) {
+        return NGX_ERROR;
     }
 
-    san = tls->san->elts;
-
-    for (i = 0; i < tls->san->nelts; i++) {
-        if (ngx_egress_tls_set_name(ssl, &san[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
+    ngx_egress_session_offer(flow, c);
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_egress_tls_set_name(ngx_ssl_conn_t *ssl, ngx_str_t *name)
+ngx_egress_tls_set_sni(ngx_egress_flow_t *flow, ngx_ssl_conn_t *ssl)
 {
-    u_char  buf[NGX_EGRESS_HOST_MAX + 1];
+    ngx_str_t         *name;
+    ngx_egress_tls_t  *tls;
+    u_char             buf[NGX_EGRESS_HOST_MAX + 1];
 
-    /* an empty one would mean any to OpenSSL */
+    tls = flow->service->tls;
+    name = ngx_egress_tls_server_name(flow);
 
-    if (name->len == 0 || name->len > NGX_EGRESS_HOST_MAX) {
+    /* an empty one would verify anything */
+
+    if (name == NULL || name->len > NGX_EGRESS_HOST_MAX
+        || (name->len == 0 && tls->san == NULL && tls->verify))
+    {
+        ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                      "no name of egress service \"%V\" to verify",
+                      &flow->service->name);
         return NGX_ERROR;
+    }
+
+    /* RFC 6066: no addresses in SNI */
+
+    if (name->len == 0 || ngx_egress_tls_literal(name)) {
+        return NGX_OK;
     }
 
     ngx_cpystrn(buf, name->data, name->len + 1);
 
-    if (ngx_egress_tls_literal(name)) {
-        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl),
-                                             (char *) buf)
-               == 1 ? NGX_OK : NGX_ERROR;
-    }
-
-    return SSL_add1_host(ssl, (char *) buf) == 1 ? NGX_OK : NGX_ERROR;
+    return SSL_set_tlsext_host_name(ssl, (char *) buf) == 1 ? NGX_OK
+                                                            : NGX_ERROR;
 }
 
 

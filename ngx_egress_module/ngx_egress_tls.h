@@ -21,6 +21,13 @@
 ngx_ssl_t *ngx_egress_tls_ssl(ngx_egress_flow_t *flow);
 
 /*
+ * Keeps the session of a connection of the flow for the next one of the same
+ * identity: same service, same context, same name, same endpoint.  Called in
+ * the worker when there is a session, with TLSv1.3 after the handshake.
+ */
+void ngx_egress_tls_save(ngx_egress_flow_t *flow, ngx_connection_t *c);
+
+/*
  * Sets SNI, ALPN and the names to verify (RFC 6066, RFC 7301, RFC 9525) of a
  * connection to the flow's service; c->ssl has been created, the handshake
  * not been started.  NGX_ERROR: the connection must be given up.

@@ -791,6 +791,7 @@ ngx_egress_traffic_create(ngx_egress_service_t *svc)
 
     svc->keepalive = NGX_CONF_UNSET;
     svc->keepalive_timeout = NGX_CONF_UNSET_MSEC;
+    svc->keepalive_time = NGX_CONF_UNSET_MSEC;
 }
 
 
@@ -828,6 +829,7 @@ ngx_egress_traffic_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_conf_init_msec_value(svc->idle_timeout, 0);
     ngx_conf_init_msec_value(svc->pending_timeout, 60000);
     ngx_conf_init_value(svc->keepalive, 16);
+    ngx_conf_init_msec_value(svc->keepalive_time, 3600000);
     ngx_conf_init_msec_value(svc->keepalive_timeout,
                              svc->idle_timeout ? svc->idle_timeout : 60000);
 

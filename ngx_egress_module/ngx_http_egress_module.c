@@ -12,6 +12,9 @@
 #include <ngx_http_egress.h>
 
 
+#define NGX_HTTP_EGRESS_CACHE_KEY  "proxy_cache_key"
+
+
 typedef struct {
     ngx_flag_t                     enable;
     ngx_int_t                      port;
@@ -21,18 +24,25 @@ typedef struct {
     u_char                        *file;      /* of "egress on" */
     ngx_uint_t                     line;
 
+    ngx_str_t                      cache_key; /* "proxy_cache_key" */
     ngx_uint_t                     passes;    /* "..._pass" directives */
     ngx_module_t                  *passer;    /* of the last one */
     ngx_str_t                      uri;       /* its path, or empty */
+    ngx_uint_t                     http2;     /* is spoken to services; set
+                                                 when all is known */
 } ngx_http_egress_loc_conf_t;
 
 
 typedef struct {
     ngx_flag_t                     balance;   /* of an upstream */
+    ngx_uint_t                     serves;    /* "egress on" is in it */
 } ngx_http_egress_srv_conf_t;
 
 
-/* a directive that makes a location dial; cmd is NULL if it isn't wrapped */
+/*
+ * A directive that makes a location dial, or names what is cached; cmd is NULL
+ * if it isn't wrapped.
+ */
 
 typedef struct {
     const char                    *module;
@@ -66,6 +76,8 @@ typedef struct {
     ngx_uint_t                     status;    /* that is tried again; or 0 */
 
     unsigned                       resumed:1;
+    unsigned                       mismatch:1;          /* of service and
+                                                           location */
     unsigned                       timedout:1;
     unsigned                       rewritten:1;
     unsigned                       body_sent:1;
@@ -108,6 +120,8 @@ static ngx_int_t ngx_http_egress_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_egress_set_conf(ngx_http_request_t *r,
     ngx_http_egress_ctx_t *ctx);
+static void ngx_http_egress_match(ngx_http_egress_ctx_t *ctx,
+    ngx_http_upstream_t *u);
 static void ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
     ngx_http_upstream_conf_t *conf);
 static ngx_int_t ngx_http_egress_reinit_request(ngx_http_request_t *r);
@@ -134,6 +148,8 @@ static ngx_int_t ngx_http_egress_value(ngx_egress_flow_t *flow,
     ngx_str_t *name, ngx_uint_t hash, ngx_str_t *value);
 static ngx_int_t ngx_http_egress_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_egress_upgrade(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_egress_add_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_http_egress_wrap_passes(ngx_conf_t *cf);
 static void ngx_http_egress_unwrap_passes(void *data);
@@ -146,7 +162,12 @@ static char *ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static ngx_int_t ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data);
 static ngx_int_t ngx_http_egress_check_upstream_conf(ngx_cycle_t *cycle,
-    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf);
+    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf,
+    ngx_module_t *module);
+static ngx_int_t ngx_http_egress_check_protocol(ngx_cycle_t *cycle,
+    ngx_http_egress_place_t *place);
+static ngx_uint_t ngx_http_egress_speaks_http2(ngx_module_t *module,
+    void *conf);
 static char *ngx_http_egress_enable(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_egress_port(ngx_conf_t *cf, void *post, void *data);
@@ -158,6 +179,9 @@ static ngx_uint_t ngx_http_egress_known(void *data, ngx_str_t *name,
     ngx_uint_t hash);
 static ngx_int_t ngx_http_egress_check_upstreams(ngx_conf_t *cf);
 static void ngx_http_egress_no_resumption(ngx_conf_t *cf);
+static ngx_http_ssl_srv_conf_t *ngx_http_egress_ssl(
+    ngx_http_core_srv_conf_t *cscf);
+static ngx_int_t ngx_http_egress_listeners(ngx_conf_t *cf);
 
 
 static ngx_conf_post_t  ngx_http_egress_port_post = { ngx_http_egress_port };
@@ -297,6 +321,15 @@ static ngx_http_variable_t  ngx_http_egress_vars[] = {
     { ngx_string("egress_endpoint"), NULL, ngx_http_egress_variable,
       NGX_EGRESS_VAR_ENDPOINT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("egress_tls_error"), NULL, ngx_http_egress_variable,
+      NGX_EGRESS_VAR_TLS_ERROR, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_upgrade"), NULL, ngx_http_egress_upgrade,
+      0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_connection"), NULL, ngx_http_egress_upgrade,
+      1, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
       ngx_http_null_variable
 };
 
@@ -314,6 +347,7 @@ static ngx_http_egress_pass_t  ngx_http_egress_passes[] = {
     { "ngx_http_uwsgi_module", "uwsgi_pass", NULL, NULL, NULL },
     { "ngx_http_scgi_module", "scgi_pass", NULL, NULL, NULL },
     { "ngx_http_memcached_module", "memcached_pass", NULL, NULL, NULL },
+    { "ngx_http_proxy_module", NGX_HTTP_EGRESS_CACHE_KEY, NULL, NULL, NULL },
     { NULL, NULL, NULL, NULL, NULL }
 };
 
@@ -329,6 +363,18 @@ static ngx_http_egress_next_t  ngx_http_egress_nexts[] = {
     { 0, 0 }
 };
 
+
+#if (NGX_HTTP_CACHE)
+
+/*
+ * What has to come first in a cache's key.  There is no space in a host, a
+ * port or a principal, and so no way to read two keys as one.
+ */
+
+static ngx_str_t  ngx_http_egress_key = ngx_string(
+    "$egress_service $egress_host $egress_port $egress_principal ");
+
+#endif
 
 static ngx_str_t  ngx_http_egress_rbac_text =
     ngx_string("RBAC: access denied");
@@ -442,6 +488,7 @@ ngx_http_egress_fill(ngx_http_request_t *r, ngx_egress_flow_t *flow,
 
     flow->host = r->headers_in.server;
     flow->port = elcf->port;
+    flow->http2 = (elcf->http2 != 0);
 
     if (flow->port == 0) {
 
@@ -891,15 +938,9 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
 
     conf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
 
+    ngx_http_egress_match(ctx, u);
+
     if (!ngx_egress_originates(&ctx->flow)) {
-
-        if (u->ssl) {
-            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                          "TLS to an egress service is asked for by the "
-                          "location and not set by the service");
-            return NGX_ERROR;
-        }
-
         u->conf = conf;
 
         return NGX_OK;
@@ -924,6 +965,50 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
     ngx_str_set(&u->schema, "https://");
 
     return NGX_OK;
+}
+
+
+/*
+ * The request has been made: by whom, and so for which protocol, is known.
+ * In HTTP/2 it says "https" only if the location did.
+ */
+
+static void
+ngx_http_egress_match(ngx_http_egress_ctx_t *ctx, ngx_http_upstream_t *u)
+{
+    const char         *error;
+    ngx_uint_t          http2;
+    ngx_module_t       *module;
+    ngx_egress_flow_t  *flow;
+
+    flow = &ctx->flow;
+    module = u->output.tag;
+
+    http2 = (ngx_strcmp(module->name, "ngx_http_grpc_module") == 0
+             || ngx_strcmp(module->name, "ngx_http_proxy_v2_module") == 0);
+    error = NULL;
+
+    if (flow->http2 != http2) {
+        error = "something else than the location seemed to";
+
+    } else if (!ngx_egress_protocol_fits(flow->protocol, flow->http2)) {
+        error = flow->http2 ? "HTTP/1.1, the location HTTP/2"
+                            : "HTTP/2, the location HTTP/1.1";
+
+    } else if (u->ssl && !ngx_egress_originates(flow)) {
+        error = "no TLS, the location TLS";
+
+    } else if (!u->ssl && flow->http2 && ngx_egress_originates(flow)) {
+        error = "TLS, the location HTTP/2 without it";
+    }
+
+    ctx->mismatch = (error != NULL);
+
+    if (error) {
+        ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                      "egress service \"%V\" is refused: it speaks %s",
+                      ngx_egress_service_name(flow->service), error);
+    }
 }
 
 
@@ -1084,6 +1169,11 @@ ngx_http_egress_get_peer(ngx_peer_connection_t *pc, void *data)
     ngx_int_t           rc;
     ngx_connection_t   *c;
     ngx_egress_peer_t  *peer;
+
+    if (ctx->mismatch) {
+        ctx->failure = NGX_EGRESS_SERVICE_BROKEN;
+        return NGX_BUSY;
+    }
 
     peer = ngx_egress_next_peer(&ctx->flow);
 
@@ -1318,13 +1408,12 @@ ngx_http_egress_set_session(ngx_peer_connection_t *pc, void *data)
 }
 
 
-/* a session belongs to one identity; none is kept */
-
 static void
 ngx_http_egress_save_session(ngx_peer_connection_t *pc, void *data)
 {
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, pc->log, 0,
-                   "http egress session is not saved");
+    ngx_http_egress_ctx_t *ctx = data;
+
+    ngx_egress_tls_save(&ctx->flow, pc->connection);
 }
 
 
@@ -1368,6 +1457,40 @@ ngx_http_egress_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     v->not_found = 0;
     v->len = value.len;
     v->data = value.data;
+
+    return NGX_OK;
+}
+
+
+/*
+ * What Upgrade, and with data set Connection, say to the service: a client may
+ * ask for WebSocket (RFC 6455), and for nothing else that would make bytes of
+ * its own out of the connection.
+ */
+
+static ngx_int_t
+ngx_http_egress_upgrade(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_table_elt_t  *h;
+
+    static ngx_str_t  websocket = ngx_string("websocket");
+    static ngx_str_t  upgrade = ngx_string("upgrade");
+
+    h = r->headers_in.upgrade;
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->len = 0;
+    v->data = (u_char *) "";
+
+    if (h && h->value.len == websocket.len
+        && ngx_strncasecmp(h->value.data, websocket.data, websocket.len) == 0)
+    {
+        v->len = data ? upgrade.len : websocket.len;
+        v->data = data ? upgrade.data : websocket.data;
+    }
 
     return NGX_OK;
 }
@@ -1430,6 +1553,13 @@ ngx_http_egress_wrap_passes(ngx_conf_t *cf)
             }
 
             if (cmd->name.len == 0) {
+
+                /* nginx may be built without a cache */
+
+                if (ngx_strcmp(pass->name, NGX_HTTP_EGRESS_CACHE_KEY) == 0) {
+                    continue;
+                }
+
                 return NGX_ERROR;
             }
 
@@ -1461,19 +1591,28 @@ ngx_http_egress_unwrap_passes(void *data)
 static char *
 ngx_http_egress_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_str_t                   *value;
     ngx_http_egress_pass_t      *pass;
     ngx_http_egress_loc_conf_t  *elcf;
 
     elcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_egress_module);
 
     for (pass = ngx_http_egress_passes; pass->name; pass++) {
-        if (pass->cmd == cmd) {
+        if (pass->cmd != cmd) {
+            continue;
+        }
+
+        if (ngx_strcmp(pass->name, NGX_HTTP_EGRESS_CACHE_KEY) == 0) {
+            value = cf->args->elts;
+            elcf->cache_key = value[1];
+
+        } else {
             elcf->passes++;
             elcf->passer = pass->passer;
             ngx_http_egress_pass_uri(cf, &elcf->uri);
-
-            return pass->set(cf, cmd, conf);
         }
+
+        return pass->set(cf, cmd, conf);
     }
 
     return NGX_CONF_ERROR;
@@ -1574,9 +1713,9 @@ ngx_http_egress_create_loc_conf(ngx_conf_t *cf)
     /*
      * set by ngx_pcalloc():
      *
-     *     conf->service, file = NULL
-     *     conf->uri = { 0, NULL }
-     *     conf->line = 0
+     *     conf->service, file, passer = NULL
+     *     conf->line, passes = 0
+     *     conf->cache_key, uri = { 0, NULL }
      */
 
     conf->enable = NGX_CONF_UNSET;
@@ -1593,8 +1732,9 @@ ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_egress_loc_conf_t *prev = parent;
     ngx_http_egress_loc_conf_t *conf = child;
 
-    ngx_http_conf_ctx_t      *ctx;
-    ngx_http_egress_place_t  *place;
+    ngx_http_conf_ctx_t         *ctx;
+    ngx_http_egress_place_t     *place;
+    ngx_http_egress_srv_conf_t  *escf;
 
     if (conf->enable == NGX_CONF_UNSET) {
         conf->file = prev->file;
@@ -1610,9 +1750,14 @@ ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->service = prev->service;
     }
 
+    ngx_conf_merge_str_value(conf->cache_key, prev->cache_key, "");
+
     if (!conf->enable) {
         return NGX_CONF_OK;
     }
+
+    escf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_egress_module);
+    escf->serves = 1;
 
     place = ngx_palloc(cf->pool, sizeof(ngx_http_egress_place_t));
     if (place == NULL) {
@@ -1663,7 +1808,8 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
 
         conf = place->loc_conf[cycle->modules[i]->ctx_index];
 
-        rc = ngx_http_egress_check_upstream_conf(cycle, place, conf);
+        rc = ngx_http_egress_check_upstream_conf(cycle, place, conf,
+                                                 cycle->modules[i]);
 
         if (rc == NGX_ERROR) {
             return NGX_ERROR;
@@ -1679,12 +1825,18 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
         {
             ours += (rc == NGX_OK);
         }
+
+        if (rc == NGX_OK
+            && ngx_http_egress_speaks_http2(cycle->modules[i], conf))
+        {
+            place->elcf->http2 = 1;
+        }
     }
 
     if (place->elcf->passes <= 1
         && (place->clcf->handler == NULL || ours))
     {
-        return NGX_OK;
+        return ours ? ngx_http_egress_check_protocol(cycle, place) : NGX_OK;
     }
 
     ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
@@ -1701,7 +1853,8 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
 
 static ngx_int_t
 ngx_http_egress_check_upstream_conf(ngx_cycle_t *cycle,
-    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf)
+    ngx_http_egress_place_t *place, ngx_http_upstream_conf_t *conf,
+    ngx_module_t *module)
 {
     ngx_http_egress_srv_conf_t    *escf;
     ngx_http_upstream_srv_conf_t  *us;
@@ -1727,20 +1880,91 @@ ngx_http_egress_check_upstream_conf(ngx_cycle_t *cycle,
 
     /* another principal could be answered what was fetched for this one */
 
-    if (conf->store > 0
-#if (NGX_HTTP_CACHE)
-        || conf->cache > 0
-#endif
-       )
-    {
+    if (conf->store > 0) {
         ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "cache and store in location \"%V\" are incompatible "
+                      "store in location \"%V\" is incompatible "
                       "with \"egress on\" in %s:%ui", &place->clcf->name,
                       place->elcf->file, place->elcf->line);
         return NGX_ERROR;
     }
 
+#if (NGX_HTTP_CACHE)
+
+    if (conf->cache > 0
+        && (ngx_strcmp(module->name, "ngx_http_proxy_module") != 0
+            || ngx_strncmp(place->elcf->cache_key.data,
+                           ngx_http_egress_key.data, ngx_http_egress_key.len)
+               != 0))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "cache in location \"%V\" under \"egress on\" in "
+                      "%s:%ui must have a \"proxy_cache_key\" that begins "
+                      "with \"%V\"", &place->clcf->name, place->elcf->file,
+                      place->elcf->line, &ngx_http_egress_key);
+        return NGX_ERROR;
+    }
+
+#endif
+
     return NGX_OK;
+}
+
+
+/* of a service that is known by now */
+
+static ngx_int_t
+ngx_http_egress_check_protocol(ngx_cycle_t *cycle,
+    ngx_http_egress_place_t *place)
+{
+    ngx_str_t                   *name;
+    ngx_uint_t                   protocol;
+    ngx_http_egress_loc_conf_t  *elcf;
+
+    elcf = place->elcf;
+
+    if (elcf->service == NULL || elcf->service->lengths) {
+        return NGX_OK;
+    }
+
+    name = &elcf->service->value;
+    protocol = ngx_egress_choice_protocol(cycle, name, elcf->port);
+
+    if (ngx_egress_protocol_fits(protocol, elcf->http2)) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                  "egress service \"%V\" has protocol \"%V\", and location "
+                  "\"%V\" under \"egress on\" in %s:%ui speaks %s", name,
+                  ngx_egress_protocol_name(protocol), &place->clcf->name,
+                  elcf->file, elcf->line,
+                  elcf->http2 ? "HTTP/2"
+                              : "HTTP/1.1: say \"grpc_pass\", or from nginx "
+                                "1.29.4 on \"proxy_http_version 2\"");
+
+    return NGX_ERROR;
+}
+
+
+/* the proxy's configuration is private; its command says where this is */
+
+static ngx_uint_t
+ngx_http_egress_speaks_http2(ngx_module_t *module, void *conf)
+{
+    ngx_command_t  *cmd;
+
+    if (ngx_strcmp(module->name, "ngx_http_grpc_module") == 0) {
+        return 1;
+    }
+
+    for (cmd = module->commands; cmd->name.len; cmd++) {
+        if (ngx_strcmp(cmd->name.data, "proxy_http_version") == 0) {
+            return *(ngx_uint_t *) ((char *) conf + cmd->offset)
+                   == NGX_HTTP_VERSION_20;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -1831,7 +2055,9 @@ ngx_http_egress_init(ngx_conf_t *cf)
 
     ngx_http_egress_unwrap_passes(NULL);
 
-    if (ngx_http_egress_check_upstreams(cf) != NGX_OK) {
+    if (ngx_http_egress_check_upstreams(cf) != NGX_OK
+        || ngx_http_egress_listeners(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -1950,38 +2176,101 @@ ngx_http_egress_check_upstreams(ngx_conf_t *cf)
 
 /*
  * A resumed session has no verified chain, and so no identity: where the
- * mesh's certificates count, there is no resumption.
+ * mesh's certificates count, there is no resumption.  A session is resumed in
+ * the name of the address's first server, whichever it began with.
  */
 
 static void
 ngx_http_egress_no_resumption(ngx_conf_t *cf)
 {
-    SSL_CTX                     *ctx;
-    ngx_uint_t                   i;
-    ngx_http_ssl_srv_conf_t     *sscf;
-    ngx_http_core_srv_conf_t   **cscfp;
-    ngx_http_core_main_conf_t   *cmcf;
+    ngx_uint_t                  i, n, k, verify;
+    ngx_http_conf_addr_t       *addr;
+    ngx_http_conf_port_t       *port;
+    ngx_http_ssl_srv_conf_t    *sscf;
+    ngx_http_core_srv_conf_t  **cscfp;
+    ngx_http_core_main_conf_t  *cmcf;
 
-    if (!ngx_egress_used(cf, NGX_EGRESS_HTTP)) {
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    if (!ngx_egress_used(cf, NGX_EGRESS_HTTP) || cmcf->ports == NULL) {
         return;
     }
+
+    port = cmcf->ports->elts;
+
+    for (i = 0; i < cmcf->ports->nelts; i++) {
+
+        addr = port[i].addrs.elts;
+        verify = 0;
+
+        /* one socket may be bound for several of a port's addresses */
+
+        for (n = 0; n < port[i].addrs.nelts; n++) {
+            cscfp = addr[n].servers.elts;
+
+            for (k = 0; k < addr[n].servers.nelts; k++) {
+                sscf = ngx_http_egress_ssl(cscfp[k]);
+                verify |= (sscf->ssl.ctx && sscf->verify);
+            }
+        }
+
+        for (n = 0; verify && n < port[i].addrs.nelts; n++) {
+            cscfp = addr[n].servers.elts;
+
+            for (k = 0; k < addr[n].servers.nelts; k++) {
+                ngx_egress_no_resumption(
+                                       ngx_http_egress_ssl(cscfp[k])->ssl.ctx);
+            }
+        }
+    }
+}
+
+
+static ngx_http_ssl_srv_conf_t *
+ngx_http_egress_ssl(ngx_http_core_srv_conf_t *cscf)
+{
+    return cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+}
+
+
+/* whose certificates the workers look at */
+
+static ngx_int_t
+ngx_http_egress_listeners(ngx_conf_t *cf)
+{
+    ngx_uint_t                    i;
+    ngx_http_ssl_srv_conf_t      *sscf;
+    ngx_http_core_srv_conf_t    **cscfp;
+    ngx_http_core_main_conf_t    *cmcf;
+    ngx_egress_listener_conf_t    conf;
+    ngx_http_egress_srv_conf_t   *escf;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     cscfp = cmcf->servers.elts;
 
     for (i = 0; i < cmcf->servers.nelts; i++) {
 
-        sscf = cscfp[i]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
-        ctx = sscf->ssl.ctx;
+        sscf = ngx_http_egress_ssl(cscfp[i]);
+        escf = cscfp[i]->ctx->srv_conf[ngx_http_egress_module.ctx_index];
 
-        if (ctx == NULL || sscf->verify == 0) {
+        if (!escf->serves || sscf->ssl.ctx == NULL) {
             continue;
         }
 
-        (void) SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-        (void) SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-#ifdef TLS1_3_VERSION
-        (void) SSL_CTX_set_num_tickets(ctx, 0);
-#endif
+        /* with variables nginx reads them in each handshake */
+
+        conf.ctx = sscf->ssl.ctx;
+        conf.certificates = (sscf->certificate_values || sscf->passwords)
+                            ? NULL : sscf->certificates;
+        conf.keys = sscf->certificate_keys;
+        conf.client = &sscf->client_certificate;
+        conf.trusted = &sscf->trusted_certificate;
+        conf.crl = &sscf->crl;
+
+        if (ngx_egress_add_listener(cf, &conf) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
+
+    return NGX_OK;
 }

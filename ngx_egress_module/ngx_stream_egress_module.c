@@ -112,6 +112,7 @@ static void ngx_stream_egress_connected(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_handshake(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
+static void ngx_stream_egress_save_session(ngx_connection_t *pc);
 static void ngx_stream_egress_handshake_handler(ngx_connection_t *c);
 static void ngx_stream_egress_next(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx, ngx_uint_t failure);
@@ -169,7 +170,7 @@ static ngx_int_t ngx_stream_egress_check_keys(ngx_cycle_t *cycle, void *data);
 static ngx_uint_t ngx_stream_egress_known(void *data, ngx_str_t *name,
     ngx_uint_t hash);
 static ngx_int_t ngx_stream_egress_check_upstreams(ngx_conf_t *cf);
-static void ngx_stream_egress_no_resumption(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_egress_listeners(ngx_conf_t *cf);
 
 
 extern ngx_module_t  ngx_stream_proxy_module;
@@ -333,6 +334,9 @@ static ngx_stream_variable_t  ngx_stream_egress_vars[] = {
 
     { ngx_string("egress_endpoint"), NULL, ngx_stream_egress_variable,
       NGX_EGRESS_VAR_ENDPOINT, NGX_STREAM_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_tls_error"), NULL, ngx_stream_egress_variable,
+      NGX_EGRESS_VAR_TLS_ERROR, NGX_STREAM_VAR_NOCACHEABLE, 0 },
 
       ngx_stream_null_variable
 };
@@ -1092,6 +1096,8 @@ ngx_stream_egress_handshake(ngx_stream_session_t *s,
         return;
     }
 
+    pc->ssl->save_session = ngx_stream_egress_save_session;
+
     rc = ngx_ssl_handshake(pc);
 
     if (rc == NGX_AGAIN) {
@@ -1106,6 +1112,22 @@ ngx_stream_egress_handshake(ngx_stream_session_t *s,
     }
 
     ngx_stream_egress_handshake_handler(pc);
+}
+
+
+/* with TLSv1.3 it comes later, while nginx's proxy has the connection */
+
+static void
+ngx_stream_egress_save_session(ngx_connection_t *pc)
+{
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    s = pc->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    ngx_egress_tls_save(&ctx->flow, pc);
 }
 
 
@@ -1910,11 +1932,11 @@ ngx_stream_egress_init(ngx_conf_t *cf)
 
     ngx_stream_egress_unwrap_proxy_pass(NULL);
 
-    if (ngx_stream_egress_check_upstreams(cf) != NGX_OK) {
+    if (ngx_stream_egress_check_upstreams(cf) != NGX_OK
+        || ngx_stream_egress_listeners(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
-
-    ngx_stream_egress_no_resumption(cf);
 
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
 
@@ -2028,16 +2050,17 @@ ngx_stream_egress_check_upstreams(ngx_conf_t *cf)
 
 
 /*
- * A resumed session has no verified chain, and so no identity: where the
- * mesh's certificates count, there is no resumption.
+ * A resumed session has no verified chain, and so no identity.  A session is
+ * resumed in the name of the address's first server, whichever it began with:
+ * with "egress on" anywhere there is no resumption.
  */
 
-static void
-ngx_stream_egress_no_resumption(ngx_conf_t *cf)
+static ngx_int_t
+ngx_stream_egress_listeners(ngx_conf_t *cf)
 {
-    SSL_CTX                       *ctx;
     ngx_uint_t                     i;
     ngx_stream_ssl_conf_t         *sslcf;
+    ngx_egress_listener_conf_t     conf;
     ngx_stream_core_srv_conf_t   **cscfp;
     ngx_stream_core_main_conf_t   *cmcf;
     ngx_stream_egress_srv_conf_t  *escf;
@@ -2049,16 +2072,32 @@ ngx_stream_egress_no_resumption(ngx_conf_t *cf)
 
         escf = cscfp[i]->ctx->srv_conf[ngx_stream_egress_module.ctx_index];
         sslcf = cscfp[i]->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
-        ctx = sslcf->ssl.ctx;
 
-        if (!escf->enable || ctx == NULL) {
+        if (sslcf->ssl.ctx == NULL || !ngx_egress_used(cf, NGX_EGRESS_STREAM))
+        {
             continue;
         }
 
-        (void) SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-        (void) SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-#ifdef TLS1_3_VERSION
-        (void) SSL_CTX_set_num_tickets(ctx, 0);
-#endif
+        ngx_egress_no_resumption(sslcf->ssl.ctx);
+
+        if (!escf->enable) {
+            continue;
+        }
+
+        /* with variables nginx reads them in each handshake */
+
+        conf.ctx = sslcf->ssl.ctx;
+        conf.certificates = (sslcf->certificate_values || sslcf->passwords)
+                            ? NULL : sslcf->certificates;
+        conf.keys = sslcf->certificate_keys;
+        conf.client = &sslcf->client_certificate;
+        conf.trusted = &sslcf->trusted_certificate;
+        conf.crl = &sslcf->crl;
+
+        if (ngx_egress_add_listener(cf, &conf) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
+
+    return NGX_OK;
 }

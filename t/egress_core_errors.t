@@ -129,7 +129,14 @@ my @service = (
 	[ 'tls_name a;', 'has TLS settings and "tls off"' ],
 	[ 'tls_name a_b;', 'invalid host "a_b"' ],
 	[ 'tls_name a; tls_name b;', '"tls_name" directive is duplicate' ],
-	[ 'tls_san spiffe://a/b;', 'invalid value "spiffe://a/b"' ],
+	[ 'tls_san a_b;', 'invalid value "a_b"' ],
+	[ 'tls_san "spiffe://a/b c";', 'invalid value "spiffe://a/b c"' ],
+	[ 'tls_san spiffe:;', 'invalid value "spiffe:"' ],
+	[ 'tls_san 1s://a;', 'invalid value "1s://a"' ],
+	[ 'tls_san *.a.test;', 'invalid value "*.a.test"' ],
+	[ 'keepalive_time x;', 'invalid value' ],
+	[ 'keepalive_time 1s; keepalive_time 1s;',
+		'"keepalive_time" directive is duplicate' ],
 	[ 'tls_verify x;', 'invalid value "x" in "tls_verify" directive' ],
 	[ 'tls_protocols SSLv1;', 'invalid value "SSLv1"' ],
 	[ 'tls_alpn a; tls_alpn b;', '"tls_alpn" directive is duplicate' ],
@@ -174,9 +181,23 @@ my @http = (
 		'must have one "proxy_pass"' ],
 	[ "$ups proxy_cache_path %%TESTDIR%%/c keys_zone=c:1m; server "
 		. "{ egress on; location / { proxy_cache c; "
-		. "proxy_pass http://egress; } }", 'cache and store in location "/"' ],
+		. "proxy_pass http://egress; } }", 'cache in location "/"' ],
+	[ "$ups proxy_cache_path %%TESTDIR%%/c keys_zone=c:1m; proxy_cache c; "
+		. 'proxy_cache_key "$egress_service $egress_host $egress_port '
+		. '$request_uri"; server { egress on; location / { '
+		. 'proxy_pass http://egress; } }', 'must have a "proxy_cache_key"' ],
+	[ "$ups proxy_cache_path %%TESTDIR%%/c keys_zone=c:1m; proxy_cache c; "
+		. 'proxy_cache_key "$egress_service $egress_host $egress_port '
+		. '$egress_principal "; server { egress on; location / { '
+		. 'proxy_cache_key $uri; proxy_pass http://egress; } }',
+		'must have a "proxy_cache_key"' ],
+	[ "$ups fastcgi_cache_path %%TESTDIR%%/f keys_zone=c:1m; "
+		. 'proxy_cache_key "$egress_service $egress_host $egress_port '
+		. '$egress_principal "; server { egress on; location / { '
+		. 'fastcgi_cache c; fastcgi_cache_key $uri; fastcgi_pass egress; } }',
+		'must have a "proxy_cache_key"' ],
 	[ "$ups server { egress on; location / { proxy_store on; "
-		. "proxy_pass http://egress; } }", 'cache and store in location "/"' ],
+		. "proxy_pass http://egress; } }", 'store in location "/"' ],
 	[ 'upstream a { server 127.0.0.1:1; egress_balance; }',
 		'"egress_balance" directive is incompatible with "server"' ],
 	[ 'upstream a { egress_balance; server 127.0.0.1:1; }',

@@ -279,7 +279,7 @@ like(get('one.example.com', '/bad'),
 	qr/ 502 .*^x-egress-reason: far\r\n.*from afar$/sm, 'answer of 502');
 
 unlike(get('one.example.com', '/empty'), qr/ 200 /, 'no answer');
-is(code('one.example.com', '/https'), 500, 'https by the location');
+is(code('one.example.com', '/https'), 503, 'https by the location');
 
 # a server that never accepts
 
