@@ -341,8 +341,8 @@ emit_check_resolver(emit_t *e)
 
     if (svc || e->m->allow_any) {
         diag(DIAG_WARNING, svc ? &svc->entry->pos : NULL, "OPTION",
-             "names have to be resolved: nginx will ask for --resolver "
-             "ADDRESS");
+             "names have to be resolved: without --resolver ADDRESS nginx "
+             "will refuse this");
     }
 }
 
@@ -718,9 +718,11 @@ emit_balancer(service_t *svc, node_t *node)
             || strcmp(simple, "LEAST_CONN") == 0
             || strcmp(simple, "UNSPECIFIED") == 0))
     {
-        if (strcmp(simple, "RANDOM") != 0) {
+        if (strcmp(simple, "ROUND_ROBIN") == 0
+            || strcmp(simple, "RANDOM") == 0)
+        {
             diag(DIAG_NOTE, &node->pos, "APPROXIMATE",
-                 "endpoints of \"%s\" are chosen at random for now",
+                 "endpoints of \"%s\" are chosen by least request for now",
                  svc->host);
         }
 
