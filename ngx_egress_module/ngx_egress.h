@@ -162,6 +162,8 @@ struct ngx_egress_flow_s {
     socklen_t                 original_len;
     unsigned                  redirected:1;          /* original may be
                                               dialled */
+    unsigned                  declared:1;  /* port is "egress_port", not the
+                                              listener's */
     unsigned                  tls:1;       /* client's bytes are TLS */
     unsigned                  ech:1;
     unsigned                  http2:1;     /* is what the location speaks to

@@ -501,6 +501,10 @@ ngx_uint_t ngx_egress_valid_host(ngx_str_t *host, ngx_uint_t wildcard);
 /* the handler of "service name {" */
 char *ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+/* logs that a value is none of these */
+void ngx_egress_conf_choices(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_conf_enum_t *e);
+
 /* of a service or subset: it is chosen as "service/subset:port" */
 ngx_uint_t ngx_egress_valid_name(ngx_str_t *name);
 
@@ -580,6 +584,9 @@ ngx_int_t ngx_egress_original_peer(ngx_egress_flow_t *flow);
  * addresses and ports that this nginx listens on.
  */
 ngx_int_t ngx_egress_guard_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf);
+
+/* warns of endpoints that are listeners of this nginx */
+void ngx_egress_guard_doubts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf);
 
 /* a guard that only knows ranges to allow: "guard allow=cidr" */
 ngx_int_t ngx_egress_guard_exempt(ngx_pool_t *pool, ngx_egress_guard_t **guard,

@@ -276,6 +276,8 @@ struct ngx_egress_set_s {
     ngx_uint_t                n;
     ngx_uint_t                denied;      /* addresses that the guard left
                                               out */
+    struct sockaddr          *refused;     /* one of them; or NULL */
+    socklen_t                 refused_len;
     ngx_uint_t                missing;     /* those without room */
     ngx_uint_t                ejected;
     ngx_uint_t                panic;       /* ejections do not count */

@@ -246,6 +246,12 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
     flow->protocol = port->protocol;
     flow->target = port->target;
 
+    /* policies are about the service's port, whatever listener leads to it */
+
+    if (!flow->declared) {
+        flow->port = port->port;
+    }
+
     named = (flow->subsystem == NGX_EGRESS_HTTP
              || (flow->tls && flow->host.len));
 
@@ -408,6 +414,12 @@ ngx_egress_lookup_address(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow)
         flow->target = ngx_inet_get_port(flow->original);
 
     } else {
+
+        /* for the log: what would have to be registered */
+
+        flow->port = ngx_inet_get_port(flow->original);
+        (void) ngx_egress_name(flow);
+
         return NGX_DECLINED;
     }
 
@@ -426,7 +438,7 @@ ngx_egress_name(ngx_egress_flow_t *flow)
     u_char     *p;
     ngx_str_t  *hosts;
 
-    if (flow->service->hosts) {
+    if (flow->service && flow->service->hosts) {
         hosts = flow->service->hosts->elts;
         flow->host = hosts[0];
         return NGX_OK;

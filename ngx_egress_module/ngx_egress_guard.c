@@ -325,6 +325,51 @@ ngx_egress_guard_check(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc,
 }
 
 
+/*
+ * What the configuration spells out is dialled; if it leads to a listener of
+ * the gateway's, a request goes around until connections run out.
+ */
+
+void
+ngx_egress_guard_doubts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
+{
+    ngx_uint_t              i, n;
+    ngx_sockaddr_t          sa;
+    ngx_egress_port_t      *port;
+    ngx_egress_service_t  **svc;
+    ngx_egress_endpoint_t  *ep;
+
+    svc = ecf->services.elts;
+
+    for (i = 0; i < ecf->services.nelts; i++) {
+
+        ep = svc[i]->endpoints ? svc[i]->endpoints->elts : NULL;
+        port = svc[i]->ports->elts;
+
+        for (n = 0; ep && n < svc[i]->endpoints->nelts; n++) {
+
+            if (ep[n].sockaddr == NULL
+                || ep[n].sockaddr->sa_family == AF_UNIX)
+            {
+                continue;
+            }
+
+            ngx_memcpy(&sa, ep[n].sockaddr, ep[n].socklen);
+            ngx_inet_set_port(&sa.sockaddr, ep[n].port ? ep[n].port
+                                                       : port[0].target);
+
+            if (ngx_egress_own_find(ecf->own, &sa.sockaddr)) {
+                ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                              "endpoint \"%V\" of service \"%V\" in %s:%ui "
+                              "is a listener of this nginx",
+                              &ep[n].address, &svc[i]->name, svc[i]->file,
+                              svc[i]->line);
+            }
+        }
+    }
+}
+
+
 static ngx_int_t
 ngx_egress_guard_judge(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc,
     struct sockaddr *sa)

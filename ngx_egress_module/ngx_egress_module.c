@@ -16,6 +16,10 @@
 #define NGX_EGRESS_DNS_MAX  3600000
 
 
+/* workers of a small gateway */
+#define NGX_EGRESS_SPARE  2
+
+
 static void *ngx_egress_create_conf(ngx_cycle_t *cycle);
 static char *ngx_egress_init_conf(ngx_cycle_t *cycle, void *conf);
 static ngx_int_t ngx_egress_init_modules(ngx_cycle_t *cycle,
@@ -590,6 +594,8 @@ ngx_egress_init_modules(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
         return NGX_ERROR;
     }
 
+    ngx_egress_guard_doubts(cycle, ecf);
+
     ecf->areas[NGX_EGRESS_AREA_CORE].init = ngx_egress_endpoint_init_area;
     ecf->areas[NGX_EGRESS_AREA_CORE].data = ecf;
 
@@ -732,7 +738,21 @@ ngx_egress_init_zone(ngx_shm_zone_t *zone, void *data)
 
     shpool->log_nomem = 0;
 
-    return ngx_egress_init_areas(zone, sh, shpool);
+    if (ngx_egress_init_areas(zone, sh, shpool) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* a page of what each worker holds, and one for an answer */
+
+    if (shpool->pfree < 2 * NGX_EGRESS_SPARE) {
+        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
+                      "zone \"%V\" is too small: the configuration leaves "
+                      "%ui pages of it for flows and DNS", &zone->shm.name,
+                      shpool->pfree);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 

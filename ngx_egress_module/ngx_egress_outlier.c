@@ -123,9 +123,10 @@ void
 ngx_egress_outlier_count(ngx_egress_service_t *svc, ngx_egress_set_t *set,
     ngx_egress_state_t *state, ngx_uint_t outcome, ngx_log_t *log)
 {
-    size_t                 len;
-    u_char                 text[NGX_SOCKADDR_STRLEN];
-    ngx_msec_t             time;
+    size_t            len;
+    u_char            text[NGX_SOCKADDR_STRLEN];
+    ngx_msec_t        time;
+    struct sockaddr  *sa;
 
     if (!ngx_egress_outlier_due(svc->outlier, state, outcome)
         || state->ejected)
@@ -143,8 +144,12 @@ ngx_egress_outlier_count(ngx_egress_service_t *svc, ngx_egress_set_t *set,
         return;
     }
 
-    len = ngx_sock_ntop((struct sockaddr *) state->sockaddr, state->socklen,
-                        text, NGX_SOCKADDR_STRLEN, 1);
+    /* without a port of its own it has the service's */
+
+    sa = (struct sockaddr *) state->sockaddr;
+
+    len = ngx_sock_ntop(sa, state->socklen, text, NGX_SOCKADDR_STRLEN,
+                        ngx_inet_get_port(sa) != 0);
 
     ngx_log_error(NGX_LOG_WARN, log, 0,
                   "egress endpoint %*s of service \"%V\" is ejected for %M ms",

@@ -23,6 +23,8 @@ static ngx_int_t ngx_egress_reach_address(ngx_egress_flow_t *flow,
     ngx_str_t *name);
 static ngx_int_t ngx_egress_reach_peers(ngx_egress_flow_t *flow,
     ngx_egress_addr_t *addrs, ngx_uint_t n);
+static ngx_int_t ngx_egress_reach_refused(ngx_egress_flow_t *flow,
+    struct sockaddr *sa, socklen_t socklen);
 static ngx_int_t ngx_egress_reach_slot(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_reach_pending(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_reach_overflow(ngx_egress_flow_t *flow,
@@ -246,10 +248,12 @@ ngx_egress_reach_variant(ngx_egress_flow_t *flow)
 
     set = ngx_egress_set(svc, flow->reach->variant, flow->log);
 
+    if (set && set->n == 0 && set->denied) {
+        return ngx_egress_reach_refused(flow, set->refused, set->refused_len);
+    }
+
     if (set == NULL || set->n == 0) {
-        return ngx_egress_deny(flow, set && set->denied
-                                     ? NGX_EGRESS_ADDRESS_DENIED
-                                     : NGX_EGRESS_DNS_FAILED);
+        return ngx_egress_deny(flow, NGX_EGRESS_DNS_FAILED);
     }
 
     if (set->ejected == set->n && !set->panic) {
@@ -335,7 +339,7 @@ static ngx_int_t
 ngx_egress_reach_peers(ngx_egress_flow_t *flow, ngx_egress_addr_t *addrs,
     ngx_uint_t n)
 {
-    ngx_uint_t          i;
+    ngx_uint_t          i, refused;
     ngx_egress_conf_t  *ecf;
     ngx_egress_peer_t  *peer;
 
@@ -347,6 +351,7 @@ ngx_egress_reach_peers(ngx_egress_flow_t *flow, ngx_egress_addr_t *addrs,
         return ngx_egress_deny(flow, NGX_EGRESS_NO_HEALTHY_ENDPOINT);
     }
 
+    refused = 0;
     flow->npeers = 0;
     flow->next = 0;
 
@@ -357,7 +362,7 @@ ngx_egress_reach_peers(ngx_egress_flow_t *flow, ngx_egress_addr_t *addrs,
         if (ngx_egress_guard_check(ecf, flow->service, &addrs[i].sockaddr)
             != NGX_OK)
         {
-            (void) ngx_atomic_fetch_add(&flow->service->share->denied, 1);
+            refused = i;
             continue;
         }
 
@@ -376,10 +381,31 @@ ngx_egress_reach_peers(ngx_egress_flow_t *flow, ngx_egress_addr_t *addrs,
     }
 
     if (flow->npeers == 0) {
-        return ngx_egress_deny(flow, NGX_EGRESS_ADDRESS_DENIED);
+        return ngx_egress_reach_refused(flow, &addrs[refused].sockaddr,
+                                        sizeof(ngx_egress_addr_t));
     }
 
     return NGX_OK;
+}
+
+
+/* the guard left no address */
+
+static ngx_int_t
+ngx_egress_reach_refused(ngx_egress_flow_t *flow, struct sockaddr *sa,
+    socklen_t socklen)
+{
+    size_t  len;
+    u_char  text[NGX_SOCKADDR_STRLEN];
+
+    (void) ngx_atomic_fetch_add(&flow->service->share->denied, 1);
+
+    len = ngx_sock_ntop(sa, socklen, text, NGX_SOCKADDR_STRLEN, 0);
+
+    ngx_log_error(NGX_LOG_ERR, flow->log, 0,
+                  "egress guard refuses %*s", len, text);
+
+    return ngx_egress_deny(flow, NGX_EGRESS_ADDRESS_DENIED);
 }
 
 

@@ -25,6 +25,7 @@ static char *ngx_egress_endpoint_param(ngx_conf_t *cf, ngx_str_t *value,
     ngx_egress_endpoint_t *ep);
 static char *ngx_egress_address(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_egress_not_zero(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_egress_service_enum(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_guard(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -96,6 +97,9 @@ static ngx_egress_param_t  ngx_egress_endpoint_params[] = {
 };
 
 
+static ngx_conf_post_t  ngx_egress_not_zero_post = { ngx_egress_not_zero };
+
+
 static ngx_command_t  ngx_egress_registry_commands[] = {
 
     { ngx_string("host"),
@@ -159,7 +163,7 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
       ngx_conf_set_msec_slot,
       0,
       offsetof(ngx_egress_service_t, connect_timeout),
-      NULL },
+      &ngx_egress_not_zero_post },
 
     { ngx_string("idle_timeout"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
@@ -909,6 +913,15 @@ ngx_egress_address(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
+ngx_egress_not_zero(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *np = data;
+
+    return *np ? NGX_CONF_OK : "must not be 0";
+}
+
+
+static char *
 ngx_egress_service_enum(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_str_t        *value;
@@ -933,10 +946,30 @@ ngx_egress_service_enum(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid value \"%V\"", &value[1]);
+    ngx_egress_conf_choices(cf, &value[1], e);
 
     return NGX_CONF_ERROR;
+}
+
+
+/* "invalid value", and which are valid */
+
+void
+ngx_egress_conf_choices(ngx_conf_t *cf, ngx_str_t *value, ngx_conf_enum_t *e)
+{
+    u_char  *p, *last;
+    u_char   buf[NGX_MAX_CONF_ERRSTR];
+
+    p = buf;
+    last = buf + NGX_MAX_CONF_ERRSTR;
+
+    for ( /* void */ ; e->name.len; e++) {
+        p = ngx_slprintf(p, last, p == buf ? "%V" : ", %V", &e->name);
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\", it must be one of: %*s",
+                       value, (size_t) (p - buf), buf);
 }
 
 

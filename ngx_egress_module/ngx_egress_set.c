@@ -425,6 +425,8 @@ ngx_egress_set_member(ngx_egress_build_t *b, ngx_egress_member_t *m)
         && ngx_egress_guard_check(ecf, b->svc, m->sockaddr) != NGX_OK)
     {
         set->denied++;
+        set->refused = m->sockaddr;
+        set->refused_len = m->socklen;
         return;
     }
 

@@ -309,6 +309,7 @@ ngx_egress_explain_fill(ngx_egress_report_t *report, ngx_egress_flow_t *flow,
     }
 
     flow->port = (in_port_t) port;
+    flow->declared = 1;
 
     ngx_str_null(choice);
 

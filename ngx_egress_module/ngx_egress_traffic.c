@@ -44,6 +44,8 @@ static ngx_int_t ngx_egress_traffic_subsets(ngx_cycle_t *cycle,
     ngx_egress_service_t *svc);
 static ngx_uint_t ngx_egress_subset_matches(ngx_egress_subset_t *subset,
     ngx_egress_endpoint_t *ep);
+static void ngx_egress_traffic_doubts(ngx_cycle_t *cycle,
+    ngx_egress_service_t *svc);
 static ngx_int_t ngx_egress_traffic_variants(ngx_cycle_t *cycle,
     ngx_egress_service_t *svc);
 
@@ -275,8 +277,7 @@ ngx_egress_conf_balance(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (e->name.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\"", &value[1]);
+        ngx_egress_conf_choices(cf, &value[1], ngx_egress_balances);
         return NGX_CONF_ERROR;
     }
 
@@ -694,7 +695,9 @@ ngx_egress_retry_on(ngx_conf_t *cf, ngx_str_t *name,
 
         if (name->len != 3 || n < 100 || n > 599) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid value \"%V\"", name);
+                               "invalid value \"%V\" of \"on=\", which has "
+                               "a list without blanks, as "
+                               "on=connect-failure,reset,503", name);
             return NGX_CONF_ERROR;
         }
     }
@@ -821,6 +824,44 @@ ngx_egress_traffic_flaw(ngx_egress_service_t *svc)
 }
 
 
+/* what is legal and has no effect */
+
+static void
+ngx_egress_traffic_doubts(ngx_cycle_t *cycle, ngx_egress_service_t *svc)
+{
+    ngx_uint_t              i, far;
+    ngx_egress_outlier_t   *outlier;
+    ngx_egress_endpoint_t  *ep;
+
+    ep = svc->endpoints ? svc->endpoints->elts : NULL;
+    outlier = svc->outlier;
+
+    for (i = 0, far = 0; ep && i < svc->endpoints->nelts; i++) {
+        far += (ep[i].level != 0);
+    }
+
+    if (far
+        && (outlier == NULL
+            || outlier->max_ejected * svc->endpoints->nelts < 100))
+    {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "service \"%V\" in %s:%ui never goes to its backup or "
+                      "farther endpoints: without \"outlier\", or with this "
+                      "\"max_ejected\", none is ejected",
+                      &svc->name, svc->file, svc->line);
+    }
+
+    if (svc->max_pending != NGX_EGRESS_UNLIMITED
+        && svc->max_connections == NGX_EGRESS_UNLIMITED)
+    {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "\"max_pending\" without \"max_connections\" has no "
+                      "effect in service \"%V\" in %s:%ui",
+                      &svc->name, svc->file, svc->line);
+    }
+}
+
+
 ngx_int_t
 ngx_egress_traffic_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc)
@@ -836,6 +877,8 @@ ngx_egress_traffic_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     if (svc->endpoints) {
         ngx_egress_traffic_levels(ecf, svc);
     }
+
+    ngx_egress_traffic_doubts(cycle, svc);
 
     if (svc->subsets && ngx_egress_traffic_subsets(cycle, svc) != NGX_OK) {
         return NGX_ERROR;

@@ -488,6 +488,7 @@ ngx_http_egress_fill(ngx_http_request_t *r, ngx_egress_flow_t *flow,
 
     flow->host = r->headers_in.server;
     flow->port = elcf->port;
+    flow->declared = (elcf->port != 0);
     flow->http2 = (elcf->http2 != 0);
 
     if (flow->port == 0) {
@@ -1790,7 +1791,23 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
     ngx_int_t                  rc;
     ngx_uint_t                 i, ours;
     ngx_http_egress_pass_t    *pass;
+    ngx_http_complex_value_t  *service;
     ngx_http_upstream_conf_t  *conf;
+
+    service = place->elcf->service;
+
+    if (service && service->lengths == NULL
+        && ngx_egress_choice_protocol(cycle, &service->value,
+                                      place->elcf->port)
+           == NGX_EGRESS_PROTO_UNKNOWN)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "\"egress_service %V\" in location \"%V\" under "
+                      "\"egress on\" in %s:%ui: no such service, subset "
+                      "or port", &service->value, &place->clcf->name,
+                      place->elcf->file, place->elcf->line);
+        return NGX_ERROR;
+    }
 
     ours = 0;
 

@@ -156,6 +156,8 @@ static char *ngx_stream_egress_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_stream_egress_check_server(ngx_conf_t *cf,
     ngx_stream_egress_srv_conf_t *conf);
+static ngx_int_t ngx_stream_egress_check_service(ngx_cycle_t *cycle,
+    void *data);
 static ngx_module_t *ngx_stream_egress_realip(ngx_conf_t *cf);
 static ngx_uint_t ngx_stream_egress_proxies_ssl(ngx_conf_t *cf);
 static ngx_uint_t ngx_stream_egress_is_balanced(ngx_conf_t *cf,
@@ -403,6 +405,7 @@ ngx_stream_egress_ssl_handler(ngx_stream_session_t *s)
 
     ctx->flow.tls = (rc == NGX_OK);
     ctx->flow.port = escf->port;
+    ctx->flow.declared = (escf->port != 0);
 
     (void) ngx_egress_deny(&ctx->flow, NGX_EGRESS_NO_IDENTITY);
 
@@ -835,6 +838,7 @@ ngx_stream_egress_destination(ngx_stream_session_t *s,
     escf = ngx_stream_get_module_srv_conf(s, ngx_stream_egress_module);
 
     ctx->flow.port = escf->port;
+    ctx->flow.declared = (escf->port != 0);
 
     if (ctx->flow.port == 0) {
 
@@ -1770,10 +1774,37 @@ ngx_stream_egress_check_server(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
+    if (conf->service && conf->service->lengths == NULL
+        && ngx_egress_add_check(cf, ngx_stream_egress_check_service, conf)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     conf->handler = cscf->handler;
     cscf->handler = ngx_stream_egress_content_handler;
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_check_service(ngx_cycle_t *cycle, void *data)
+{
+    ngx_stream_egress_srv_conf_t *conf = data;
+
+    if (ngx_egress_choice_protocol(cycle, &conf->service->value, conf->port)
+        != NGX_EGRESS_PROTO_UNKNOWN)
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                  "\"egress_service %V\" of the server with \"proxy_pass\" "
+                  "in %s:%ui: no such service, subset or port",
+                  &conf->service->value, conf->file, conf->line);
+
+    return NGX_ERROR;
 }
 
 

@@ -180,7 +180,7 @@ like(code('a"b.example.com'), qr/^(400|502)$/, 'quote in host');
 
 is(code('any.example.com', '/name'), 200, 'service by name');
 is(code('any.example.com', '/port'), 200, 'service and port');
-is(code('any.example.com', '/noport'), 502, 'service without the port');
+is(code('any.example.com', '/var?s=two:82'), 502, 'service without the port');
 is(code('any.example.com', '/var?s=static'), 200, 'service by variable');
 is(code('any.example.com', '/var?s=nosuch'), 502, 'unknown service');
 is(code('static.example.com', '/var'), 200, 'empty variable, lookup');
@@ -225,7 +225,9 @@ is(body('any.example.com', '/xaccel'), 'external', 'no internal redirect');
 # allow_any, by reload
 
 write_conf('allow_any', 'service static { host static.example.com; '
-	. 'port 80 http; endpoint 127.0.1.1 port=%%PORT_8081%%; }');
+	. 'port 80 http; endpoint 127.0.1.1 port=%%PORT_8081%%; }'
+	. join(' ', map { "service $_ { lookup off; host $_.example.com; "
+		. 'port 81 http; endpoint 127.0.1.1; }' } qw/ off two dynamic dead /));
 $t->reload();
 select undef, undef, undef, 0.3;
 
@@ -316,11 +318,6 @@ http {
 
         location /port {
             egress_service  two:81;
-            proxy_pass      http://egress;
-        }
-
-        location /noport {
-            egress_service  two:82;
             proxy_pass      http://egress;
         }
 

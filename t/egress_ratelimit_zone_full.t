@@ -34,7 +34,7 @@ events {
 }
 
 egress {
-    zone  64k  keys=20;
+    zone  128k  keys=20;
 
     service api {
         host api.example.com;  port 80 http;

@@ -129,6 +129,10 @@ stream {
         z.example.com  broken;
     }
 
+    map $remote_addr $noport {
+        default  tcp:443;
+    }
+
     map $remote_addr $tcp {
         default  tcp;
     }
@@ -153,7 +157,7 @@ stream {
     server {
         listen          127.0.0.1:8086;
         egress          on;
-        egress_service  tcp:443;
+        egress_service  $noport;
         proxy_pass      egress;
     }
 

@@ -239,6 +239,13 @@ ngx_inet_set_port(struct sockaddr *sa, in_port_t port)
 }
 
 
+in_port_t
+ngx_inet_get_port(struct sockaddr *sa)
+{
+    return ntohs(((struct sockaddr_in *) sa)->sin_port);
+}
+
+
 size_t
 ngx_sock_ntop(struct sockaddr *sa, socklen_t socklen, u_char *text, size_t len,
     ngx_uint_t port)

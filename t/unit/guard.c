@@ -166,6 +166,18 @@ ngx_inet_get_port(struct sockaddr *sa)
 }
 
 
+void
+ngx_inet_set_port(struct sockaddr *sa, in_port_t port)
+{
+    if (sa->sa_family == AF_INET6) {
+        ((struct sockaddr_in6 *) sa)->sin6_port = htons(port);
+
+    } else {
+        ((struct sockaddr_in *) sa)->sin_port = htons(port);
+    }
+}
+
+
 ngx_int_t
 ngx_ptocidr(ngx_str_t *text, ngx_cidr_t *cidr)
 {
