@@ -141,11 +141,14 @@ ngx_http_egress_authz_step(ngx_egress_flow_t *flow)
 
     /* it may be a replay, RFC 8470: 425 has the client send it again */
 
-    if (r->connection->ssl && r->connection->ssl->in_early
-        && alcf->mode != NGX_EGRESS_AUTHZ_OFF)
-    {
-        flow->status = NGX_HTTP_TOO_EARLY;
-        return ngx_egress_deny(flow, NGX_EGRESS_AUTHZ_DENIED);
+    if (r->connection->ssl && alcf->mode != NGX_EGRESS_AUTHZ_OFF) {
+
+        (void) ngx_ssl_get_early_data(r->connection, r->pool, &sent);
+
+        if (sent.len) {
+            flow->status = NGX_HTTP_TOO_EARLY;
+            return ngx_egress_deny(flow, NGX_EGRESS_AUTHZ_DENIED);
+        }
     }
 
     ngx_memzero(&ask, sizeof(ngx_egress_ask_t));
