@@ -116,6 +116,7 @@ typedef struct ngx_egress_policy_s  ngx_egress_policy_t;
 typedef struct {
     ngx_egress_policy_t      *policy;
     ngx_uint_t                index;       /* within the policy */
+    ngx_str_t                 source;      /* or empty: the policy's */
     ngx_array_t               from;        /* ngx_egress_block_t: one of */
     ngx_array_t               to;          /* ngx_egress_block_t: one of */
     ngx_egress_block_t        when;
@@ -336,6 +337,8 @@ ngx_uint_t ngx_egress_engine_rules(ngx_egress_engine_t *engine);
 /* its number within its policy */
 ngx_uint_t ngx_egress_engine_index(ngx_egress_engine_t *engine,
     ngx_uint_t rule);
+void ngx_egress_engine_source(ngx_egress_engine_t *engine, ngx_uint_t rule,
+    ngx_str_t *source);
 ngx_egress_policy_t *ngx_egress_engine_policy(ngx_egress_engine_t *engine,
     ngx_uint_t rule);
 size_t ngx_egress_base_size(ngx_egress_base_t *base);      /* bytes */

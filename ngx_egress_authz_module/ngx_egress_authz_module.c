@@ -45,6 +45,8 @@ static char *ngx_egress_authz_source(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_authz_rule_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_egress_authz_rule_source(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_egress_authz_from_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_authz_to_block(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -128,6 +130,13 @@ static ngx_command_t  ngx_egress_authz_commands[] = {
     { ngx_string("rule"),
       NGX_EGRESS_POLICY_CONF|NGX_CONF_BLOCK|NGX_CONF_NOARGS,
       ngx_egress_authz_rule_block,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("source"),
+      NGX_EGRESS_RULE_CONF|NGX_CONF_TAKE1,
+      ngx_egress_authz_rule_source,
       0,
       0,
       NULL },
@@ -754,6 +763,24 @@ ngx_egress_authz_rule_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     *p = rule;
 
     return ngx_egress_authz_block(cf, rule, NGX_EGRESS_RULE_CONF);
+}
+
+
+static char *
+ngx_egress_authz_rule_source(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_egress_rule_t *rule = conf;
+
+    ngx_str_t  *value;
+
+    if (rule->source.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    rule->source = value[1];
+
+    return NGX_CONF_OK;
 }
 
 

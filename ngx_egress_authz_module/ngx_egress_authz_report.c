@@ -684,6 +684,7 @@ static void
 ngx_egress_explain_hit(ngx_egress_text_t *text, const char *key,
     ngx_egress_hit_t *hit)
 {
+    ngx_str_t             source;
     ngx_egress_policy_t  *policy;
 
     if (hit->engine == NULL) {
@@ -692,6 +693,7 @@ ngx_egress_explain_hit(ngx_egress_text_t *text, const char *key,
     }
 
     policy = ngx_egress_engine_policy(hit->engine, hit->rule);
+    ngx_egress_engine_source(hit->engine, hit->rule, &source);
 
     ngx_egress_json_open(text, key, '{');
     ngx_egress_json_string(text, "policy", &policy->sn.str);
@@ -699,7 +701,7 @@ ngx_egress_explain_hit(ngx_egress_text_t *text, const char *key,
                            ngx_egress_engine_index(hit->engine, hit->rule));
     ngx_egress_json_cstring(text, "action",
                             ngx_egress_authz_actions[policy->action]);
-    ngx_egress_json_string(text, "source", &policy->source);
+    ngx_egress_json_string(text, "source", &source);
     ngx_egress_json_close(text);
 }
 
@@ -710,6 +712,7 @@ static void
 ngx_egress_explain_allow(ngx_egress_report_t *report,
     ngx_egress_authz_conf_t *acf, ngx_egress_lookup_t *lookup)
 {
+    ngx_str_t             source;
     ngx_uint_t            i, n, limit, rc, field, negative;
     ngx_egress_text_t    *text;
     ngx_egress_engine_t  *engine;
@@ -734,12 +737,13 @@ ngx_egress_explain_allow(ngx_egress_report_t *report,
 
         rc = ngx_egress_engine_rule(engine, lookup, i, &field, &negative);
         policy = ngx_egress_engine_policy(engine, i);
+        ngx_egress_engine_source(engine, i, &source);
 
         ngx_egress_json_open(text, NULL, '{');
         ngx_egress_json_string(text, "policy", &policy->sn.str);
         ngx_egress_json_number(text, "rule",
                                ngx_egress_engine_index(engine, i));
-        ngx_egress_json_string(text, "source", &policy->source);
+        ngx_egress_json_string(text, "source", &source);
         ngx_egress_explain_field(text, field, negative);
         ngx_egress_json_cstring(text, "why", why[rc]);
         ngx_egress_json_close(text);

@@ -548,6 +548,16 @@ ngx_egress_build_rule(ngx_egress_build_t *build, ngx_egress_rule_t *rule,
     compiled->policy = rule->policy;
     compiled->index = (uint32_t) rule->index;
     compiled->clause = (uint32_t) build->clauses.nelts;
+    compiled->source = NGX_EGRESS_ANY;
+
+    if (rule->source.len
+        && ngx_egress_compile_pattern(build->base, NGX_EGRESS_GROUP_NONE,
+                                      NGX_EGRESS_MATCH_EXACT, &rule->source,
+                                      &compiled->source)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     if (ngx_egress_compile_block(build->base, &rule->when, &when) != NGX_OK) {
         return NGX_ERROR;

@@ -1188,6 +1188,23 @@ ngx_egress_engine_policy(ngx_egress_engine_t *engine, ngx_uint_t rule)
 }
 
 
+void
+ngx_egress_engine_source(ngx_egress_engine_t *engine, ngx_uint_t rule,
+    ngx_str_t *source)
+{
+    ngx_egress_match_t  m;
+
+    if (engine->rules[rule].source == NGX_EGRESS_ANY) {
+        *source = engine->rules[rule].policy->source;
+        return;
+    }
+
+    ngx_egress_pattern_match(engine->base, engine->rules[rule].source, &m);
+
+    *source = m.value;
+}
+
+
 ngx_uint_t
 ngx_egress_engine_index(ngx_egress_engine_t *engine, ngx_uint_t rule)
 {

@@ -118,6 +118,7 @@ typedef struct {
     ngx_egress_policy_t      *policy;
     uint32_t                  index;       /* of the rule in it */
     uint32_t                  clause;      /* its first one */
+    uint32_t                  source;      /* a pattern; ANY: the policy's */
 } ngx_egress_compiled_t;
 
 

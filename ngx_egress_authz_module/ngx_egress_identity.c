@@ -101,7 +101,9 @@ ngx_egress_identity(ngx_connection_t *c)
         return &ngx_egress_identity_no_tls;
     }
 
-    if (!c->ssl->handshaked) {
+    /* nginx calls a connection with early data handshaked */
+
+    if (!c->ssl->handshaked || !SSL_is_init_finished(c->ssl->connection)) {
         return &ngx_egress_identity_handshake;
     }
 

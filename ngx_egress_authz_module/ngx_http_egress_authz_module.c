@@ -132,20 +132,25 @@ ngx_http_egress_authz_step(ngx_egress_flow_t *flow)
 
     acf = ngx_egress_authz_conf();
 
-    if (acf == NULL) {
-        return NGX_OK;
-    }
-
     r = flow->data;
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_egress_authz_module);
 
+    if (acf == NULL || alcf->mode == NGX_EGRESS_AUTHZ_OFF) {
+        return NGX_OK;
+    }
+
     /* it may be a replay, RFC 8470: 425 has the client send it again */
 
-    if (r->connection->ssl && r->connection->ssl->in_early
-        && alcf->mode != NGX_EGRESS_AUTHZ_OFF)
-    {
-        flow->status = NGX_HTTP_TOO_EARLY;
-        return ngx_egress_deny(flow, NGX_EGRESS_AUTHZ_DENIED);
+    ngx_str_null(&sent);
+
+    if (r->connection->ssl) {
+
+        (void) ngx_ssl_get_early_data(r->connection, r->pool, &sent);
+
+        if (sent.len) {
+            flow->status = NGX_HTTP_TOO_EARLY;
+            return ngx_egress_deny(flow, NGX_EGRESS_AUTHZ_DENIED);
+        }
     }
 
     ngx_memzero(&ask, sizeof(ngx_egress_ask_t));
@@ -155,8 +160,6 @@ ngx_http_egress_authz_step(ngx_egress_flow_t *flow)
     ask.data = r;
     ask.addr = ngx_http_egress_authz_addr;
     ask.header = ngx_http_egress_authz_header;
-
-    ngx_str_null(&sent);
 
     if (ngx_http_egress_authz_authority(r, flow, &ask.host) != NGX_OK
         || ngx_http_egress_authz_path(r, acf, &ask.path, &sent) != NGX_OK)

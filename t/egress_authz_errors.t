@@ -40,6 +40,8 @@ my @egress = (
 		'"action" directive is duplicate' ],
 	[ 'policy a { action allow; source a; source b; }',
 		'"source" directive is duplicate' ],
+	[ 'policy a { action allow; rule { source a; source b; } }',
+		'"source" directive is duplicate' ],
 	[ 'policy a { action allow; dry_run maybe; }',
 		'invalid value "maybe" in "dry_run" directive, it must be "on" or "off"' ],
 	[ 'policy a { action allow; dry_run on; dry_run on; }',

@@ -167,6 +167,25 @@ http {
         }
     }
 
+    # a proxy in front says who the client is
+
+    server {
+        listen  127.0.0.1:8087 proxy_protocol;
+        egress  on;
+
+        set_real_ip_from  127.0.0.0/8;
+        real_ip_header    proxy_protocol;
+
+        location / {
+            proxy_pass  http://egress;
+        }
+
+        location /off/ {
+            egress_authz  off;
+            proxy_pass    http://egress;
+        }
+    }
+
     # what is sent is not what the client wrote
 
     server {
@@ -232,6 +251,16 @@ stream {
         egress_preread  off;
         egress_service  tcp3;
         proxy_pass      egress;
+    }
+
+    server {
+        listen            127.0.0.1:8088 proxy_protocol;
+        set_real_ip_from  127.0.0.0/8;
+        egress            on;
+        egress_port       5432;
+        egress_preread    off;
+        egress_service    tcp;
+        proxy_pass        egress;
     }
 
     server {
@@ -424,7 +453,7 @@ my @rewritten = (
 	[ '/rewrite/x%2f..%2fadmin', 403 ],
 );
 
-$t->run()->plan(@cases + @paths + @rewritten + 20);
+$t->run()->plan(@cases + @paths + @rewritten + 27);
 
 ###############################################################################
 
@@ -472,6 +501,21 @@ like(raw("CONNECT $_ HTTP/1.1\r\nHost: port.example.com\r\n"),
 	qr/^HTTP\S+ 40[05] /, "connect $_")
 	for 'port.example.com:80', 'port.example.com', '[fe80::1%eth0]:80',
 		'port.example.com:0', 'port.example.com:65536', ':80';
+
+# T-OBS-02 and 3.3: ip_blocks are the peer's, remote_ip_blocks the client's
+
+is(proxied('127.0.0.2', 'ip'), 403, 'ip_blocks, PROXY protocol');
+is(proxied('127.0.0.2', 'nip'), 200, 'not_ip_blocks, PROXY protocol');
+is(proxied('10.9.0.1', 'rip'), 200, 'remote_ip_blocks, PROXY protocol');
+is(proxied('10.8.0.1', 'rip'), 403, 'remote_ip_blocks, another');
+is(tcp(8088, "PROXY TCP4 127.0.0.3 127.0.0.1 1 2\r\n"), 'hello',
+	'ip_blocks, PROXY protocol, stream');
+
+like(raw("GET /off/../x HTTP/1.1\r\nHost: none.example.com\r\n", 8087,
+	"PROXY TCP4 1.1.1.1 1.1.1.1 1 2\r\n"), qr/^HTTP\S+ 403 /, 'on');
+like(raw("GET /off/./x HTTP/1.1\r\nHost: none.example.com\r\n", 8087,
+	"PROXY TCP4 1.1.1.1 1.1.1.1 1 2\r\n"), qr!GET /off/\./x!,
+	'off, path as it is');
 
 # TCP: what it can't know leaves an allow rule out, and out of a deny rule
 
@@ -544,18 +588,30 @@ sub sends {
 }
 
 sub raw {
-	my ($head) = @_;
+	my ($head, $port, $before) = @_;
 
-	return http("${head}Connection: close\r\n\r\n") // '';
+	return http(($before || '') . "${head}Connection: close\r\n\r\n",
+		port => $port || 8080) // '';
+}
+
+sub proxied {
+	my ($from, $host) = @_;
+
+	my $reply = raw("GET / HTTP/1.1\r\nHost: $host.example.com\r\n", 8087,
+		"PROXY TCP4 $from 127.0.0.1 1 2\r\n");
+
+	return $reply =~ m!^HTTP/1.1 (\d+)! ? $1 : '';
 }
 
 sub tcp {
-	my ($port) = @_;
+	my ($port, $say) = @_;
 
 	my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1:' . port($port))
 		or return 'not connected';
 
 	my $got = '';
+
+	print $s $say if $say;
 
 	while (IO::Select->new($s)->can_read(5)) {
 		last unless sysread($s, $got, 100, length $got);

@@ -56,6 +56,7 @@ egress {
         source  "shop.yaml:12";
 
         rule {
+            source "shop.yaml:14";
             from { principals td/ns/a/sa/x; }
             to { hosts ok.example.com; methods GET; paths /a*; }
         }
@@ -270,7 +271,7 @@ my $e = why('host=ok.example.com&port=80&principal=td/ns/a/sa/x&path=/a/b');
 
 is($e->{verdict}, 'allowed', 'explain, allowed');
 is_deeply($e->{authz}{decided_by}, { policy => 'shop/allow', rule => 0,
-	action => 'allow', source => 'shop.yaml:12' }, 'explain, rule');
+	action => 'allow', source => 'shop.yaml:14' }, 'explain, rule');
 is($e->{authz}{audit}{policy}, 'shop/audit', 'explain, audit');
 
 $e = why('host=bad.example.com&port=80&principal=td/ns/a/sa/x');
@@ -314,7 +315,7 @@ my ($status, $out, $err) = ctl('explain', '--socket', $sock, '--principal',
 
 is($status, 0, 'egressctl explain, status');
 like($out, qr/^allowed\b.*service all/m, 'egressctl explain, verdict');
-like($out, qr/shop\/allow.*rule 0.*shop\.yaml:12/, 'egressctl explain, rule');
+like($out, qr/shop\/allow.*rule 0.*shop\.yaml:14/, 'egressctl explain, rule');
 
 ($status, $out) = ctl('explain', '--socket', $sock, '--principal',
 	'td/ns/b/sa/y', '--host', 'ok.example.com', '--port', '80', '--path',
@@ -322,7 +323,7 @@ like($out, qr/shop\/allow.*rule 0.*shop\.yaml:12/, 'egressctl explain, rule');
 
 is($status, 0, 'egressctl explain, denied, status');
 like($out, qr/^denied\b.*authz_denied/m, 'egressctl explain, denied');
-like($out, qr/shop\/allow.*rule 0.*shop\.yaml:12.*principals/,
+like($out, qr/shop\/allow.*rule 0.*shop\.yaml:14.*principals/,
 	'egressctl explain, reason');
 
 ($status, $out, $err) = ctl('explain', '--socket', $sock, '--host', 'a b');
@@ -411,7 +412,7 @@ $t->write_file('wrong.conf', 'egress { zone 1m; nonsense; }');
 
 is($status, 1, 'explain -c, wrong');
 like($err, qr/unknown directive "(nonsense|egress)"/, 'explain -c, says why');
-is(join(' ', glob('/tmp/egressctl-*')), '', 'nothing is left');
+is(join(' ', glob("$d/tmp/egressctl-*")), '', 'nothing is left');
 
 ###############################################################################
 
@@ -509,6 +510,8 @@ sub ctl {
 	my $pid = fork();
 
 	if ($pid == 0) {
+		mkdir "$d/tmp";
+		$ENV{TMPDIR} = "$d/tmp";
 		open STDOUT, '>', "$d/ctl.out";
 		open STDERR, '>', "$d/ctl.err";
 		exec(egressctl(), @args) or exit(127);

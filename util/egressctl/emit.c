@@ -76,6 +76,7 @@ static void emit_listen(emit_t *e, listener_t *l, const char *more);
 static void emit_mutual(emit_t *e);
 static void emit_comment(emit_t *e, const char *indent, const pos_t *pos);
 static void emit_source(emit_t *e, const pos_t *pos);
+static void emit_place(emit_t *e, const pos_t *pos);
 static void emit_words(emit_t *e, const char *directive, node_t *list);
 static void emit_word(emit_t *e, const pos_t *pos, const char *text);
 static void emit_host(emit_t *e, const pos_t *pos, const char *host);
@@ -1089,7 +1090,8 @@ emit_authz_rule(emit_t *e, node_t *doc, node_t *rule)
     from = node_get(rule, "from");
     to = node_get(rule, "to");
 
-    fputs("\n        rule {\n", e->out);
+    fputs("\n        rule {\n            source  ", e->out);
+    emit_place(e, &rule->pos);
 
     emit_authz_block(e, doc, "from", from, "source");
     emit_authz_block(e, doc, "to", to, "operation");
@@ -2106,6 +2108,16 @@ emit_comment(emit_t *e, const char *indent, const pos_t *pos)
 static void
 emit_source(emit_t *e, const pos_t *pos)
 {
+    fputs("        source      ", e->out);
+    emit_place(e, pos);
+}
+
+
+/* whatever the file is called, it is a word */
+
+static void
+emit_place(emit_t *e, const pos_t *pos)
+{
     char  *p, *source;
 
     source = xprintf("%s:%zu", pos->source->name, pos->line);
@@ -2116,7 +2128,6 @@ emit_source(emit_t *e, const pos_t *pos)
         }
     }
 
-    fputs("        source      ", e->out);
     emit_word(e, pos, source);
     fputs(";\n", e->out);
 }

@@ -19,7 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +55,7 @@ static void private_links(private_t *p, const char *folder);
 static int private_write(private_t *p, private_conf_t *conf);
 static int private_run(private_t *p);
 static int private_wait(private_t *p);
+static int private_listens(const char *socket_path);
 static void private_errors(private_t *p);
 static void private_remove(const char *folder);
 
@@ -524,7 +527,7 @@ private_run(private_t *p)
 }
 
 
-/* the socket is there before the configuration is in force: ask for it */
+/* nginx binds the socket first, and listens when all else is right */
 
 static int
 private_wait(private_t *p)
@@ -543,7 +546,7 @@ private_wait(private_t *p)
             return EGRESSCTL_REFUSED;
         }
 
-        if (access(p->socket, F_OK) == 0) {
+        if (private_listens(p->socket)) {
             return EGRESSCTL_OK;
         }
 
@@ -554,6 +557,36 @@ private_wait(private_t *p)
          p->nginx, PRIVATE_WAIT);
 
     return EGRESSCTL_REFUSED;
+}
+
+
+static int
+private_listens(const char *socket_path)
+{
+    int                 fd, rc;
+    struct sockaddr_un  sun;
+
+    memset(&sun, 0, sizeof(struct sockaddr_un));
+
+    sun.sun_family = AF_UNIX;
+
+    if (strlen(socket_path) >= sizeof(sun.sun_path)) {
+        return 1;
+    }
+
+    strcpy(sun.sun_path, socket_path);
+
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd == -1) {
+        return 0;
+    }
+
+    rc = connect(fd, (struct sockaddr *) &sun, sizeof(sun));
+
+    close(fd);
+
+    return rc == 0;
 }
 
 
