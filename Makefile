@@ -129,6 +129,7 @@ fuzz:
 bench: all
 	util/bench/registry
 	util/bench/passthrough
+	util/bench/upstream
 
 # builds against every source tree in NGINX_TREES, warnings are errors
 
