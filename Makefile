@@ -78,7 +78,7 @@ egressctl: $(BUILD)/egressctl
 
 $(BUILD)/egressctl: $(CTL) $(CTL_H)
 	@mkdir -p $(BUILD)
-	$(CC) $(WARN) $(CFLAGS) -o $@ $(CTL) -lyaml
+	$(CC) $(WARN) $(CFLAGS) -o $@ $(CTL) -lyaml -ljansson
 
 
 deps:
@@ -97,7 +97,7 @@ lint:
 
 # needs the sources of nginx, to build it with the sanitizers as well
 
-asan:
+asan: all
 	@test -n "$(NGINX_SRC)" \
 		|| { echo "make asan needs NGINX_SRC=dir, an unpacked nginx" \
 			"source tree" >&2; exit 2; }
@@ -105,7 +105,7 @@ asan:
 		$(MAKE) -s nginx STATIC=1 NGINX_SRC="$(NGINX_SRC)" \
 		BUILD=$(CURDIR)/build-asan
 	@mkdir -p build-asan
-	$(CC) $(WARN) $(ASAN) -o build-asan/egressctl $(CTL) -lyaml
+	$(CC) $(WARN) $(ASAN) -o build-asan/egressctl $(CTL) -lyaml -ljansson
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 \
 	TEST_NGINX_BINARY=$(CURDIR)/build-asan/nginx-binary \
 	TEST_EGRESSCTL=$(CURDIR)/build-asan/egressctl \
@@ -130,6 +130,9 @@ bench: all
 	util/bench/registry
 	util/bench/passthrough
 	util/bench/upstream
+	util/bench/balance
+	util/bench/ratelimit
+	util/bench/authz
 
 # builds against every source tree in NGINX_TREES, warnings are errors
 

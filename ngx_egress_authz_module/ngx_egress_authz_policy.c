@@ -6,66 +6,73 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
 #include <ngx_egress_authz.h>
 
 
-/* what a rule, or a part of it, says about a flow */
+static ngx_int_t ngx_egress_authz_identify(ngx_egress_flow_t *flow,
+    ngx_egress_ask_t *ask);
+static ngx_int_t ngx_egress_authz_enforce(ngx_egress_authz_conf_t *acf,
+    ngx_egress_lookup_t *lookup, ngx_uint_t mode);
+static ngx_int_t ngx_egress_authz_audit(ngx_egress_authz_conf_t *acf,
+    ngx_egress_lookup_t *lookup);
+static ngx_int_t ngx_egress_authz_dry_run(ngx_egress_authz_conf_t *acf,
+    ngx_egress_lookup_t *lookup);
+static void ngx_egress_authz_log(ngx_uint_t level, ngx_egress_lookup_t *lookup,
+    const char *what, ngx_uint_t reason, ngx_str_t *policy);
 
-#define NGX_EGRESS_RULE_NO         0
-#define NGX_EGRESS_RULE_YES        1
-#define NGX_EGRESS_RULE_UNKNOWN    2       /* that is up to an identity, and
-                                              the flow has none */
-
-
-static ngx_uint_t ngx_egress_authz_reason(ngx_egress_authz_conf_t *acf,
-    ngx_egress_flow_t *flow);
-static ngx_uint_t ngx_egress_authz_rule(ngx_egress_rule_t *rule,
-    ngx_egress_flow_t *flow);
-static ngx_uint_t ngx_egress_authz_from(ngx_egress_from_t *from,
-    ngx_egress_identity_t *id);
-static ngx_uint_t ngx_egress_authz_to(ngx_egress_to_t *to,
-    ngx_egress_flow_t *flow);
-static ngx_uint_t ngx_egress_authz_list(ngx_array_t *list,
-    ngx_array_t *not_list, ngx_str_t *value);
-static ngx_uint_t ngx_egress_authz_any(ngx_array_t *list, ngx_str_t *value);
-static ngx_uint_t ngx_egress_authz_ports(ngx_array_t *list,
-    ngx_array_t *not_list, in_port_t port);
-static ngx_uint_t ngx_egress_authz_any_port(ngx_array_t *list,
-    in_port_t port);
-
-static ngx_int_t ngx_egress_authz_compile_from(ngx_pool_t *pool,
-    ngx_egress_rule_t *rule, ngx_array_t *domains);
-static ngx_int_t ngx_egress_authz_replace(ngx_pool_t *pool, ngx_array_t **list,
-    ngx_array_t *domains);
-static ngx_int_t ngx_egress_authz_aliases(ngx_pool_t *pool, ngx_array_t *list,
-    ngx_egress_match_t *m, ngx_array_t *domains);
-static ngx_uint_t ngx_egress_authz_domain(ngx_egress_match_t *m,
-    ngx_str_t *domain);
-static ngx_uint_t ngx_egress_authz_covers(ngx_str_t *domain,
-    ngx_uint_t wildcard, ngx_array_t *domains);
+static ngx_int_t ngx_egress_authz_asked_header(ngx_egress_ask_t *ask,
+    ngx_str_t *name, ngx_egress_header_t *header);
+static void ngx_egress_authz_asked_addr(ngx_egress_ask_t *ask,
+    ngx_uint_t field, ngx_egress_addr_t *addr);
 
 
-ngx_int_t
-ngx_egress_authz(ngx_egress_flow_t *flow, ngx_uint_t mode)
+ngx_egress_authz_conf_t *
+ngx_egress_authz_conf(void)
 {
-    ngx_str_t                *policy;
-    ngx_uint_t                reason;
     ngx_egress_authz_conf_t  *acf;
-
-    static ngx_str_t  none = ngx_string("-");
-
-    if (mode == NGX_EGRESS_AUTHZ_OFF) {
-        return NGX_OK;
-    }
 
     acf = ngx_egress_get_conf((ngx_cycle_t *) ngx_cycle,
                               &ngx_egress_authz_module);
 
-    if (acf == NULL || acf->policies.nelts == 0) {
+    return (acf && acf->policies.nelts) ? acf : NULL;
+}
+
+
+ngx_int_t
+ngx_egress_authz(ngx_egress_flow_t *flow, ngx_egress_ask_t *ask,
+    ngx_uint_t mode)
+{
+    ngx_egress_lookup_t       lookup;
+    ngx_egress_authz_conf_t  *acf;
+
+    acf = ngx_egress_authz_conf();
+
+    if (mode == NGX_EGRESS_AUTHZ_OFF || acf == NULL) {
         return NGX_OK;
     }
 
-    if (flow->explain) {
+    if (ngx_egress_authz_identify(flow, ask) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_egress_base_lookup(acf->base, ask, &lookup);
+
+    if (!flow->explain
+        && (ngx_egress_authz_audit(acf, &lookup) != NGX_OK
+            || ngx_egress_authz_dry_run(acf, &lookup) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_egress_authz_enforce(acf, &lookup, mode);
+}
+
+
+static ngx_int_t
+ngx_egress_authz_identify(ngx_egress_flow_t *flow, ngx_egress_ask_t *ask)
+{
+    if (flow->identity == NULL && flow->explain) {
         if (ngx_egress_identity_asked(flow) != NGX_OK) {
             return NGX_ERROR;
         }
@@ -78,7 +85,39 @@ ngx_egress_authz(ngx_egress_flow_t *flow, ngx_uint_t mode)
         }
     }
 
-    reason = ngx_egress_authz_reason(acf, flow);
+    ask->flow = flow;
+    ask->principal = flow->identity->principal;
+    ask->trust_domain = flow->identity->trust_domain;
+    ask->port = flow->port;
+    ask->sni = flow->sni;
+
+    if (ask->host.len == 0) {
+        ask->host = flow->host;
+    }
+
+    if (ask->addr == NULL) {
+        ask->addr = ngx_egress_authz_addr;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_authz_enforce(ngx_egress_authz_conf_t *acf,
+    ngx_egress_lookup_t *lookup, ngx_uint_t mode)
+{
+    ngx_uint_t          reason;
+    ngx_egress_hit_t    hit;
+    ngx_egress_flow_t  *flow;
+
+    flow = lookup->ask->flow;
+
+    reason = ngx_egress_authz_reason(acf, lookup, 0, &hit);
+
+    if (ngx_egress_authz_name(flow->pool, &hit, &flow->policy) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
 
     if (reason == NGX_EGRESS_REASON_NONE) {
         return NGX_OK;
@@ -91,17 +130,10 @@ ngx_egress_authz(ngx_egress_flow_t *flow, ngx_uint_t mode)
     flow->verdict = NGX_EGRESS_REPORTED;
     flow->reason = reason;
 
-    policy = flow->policy.len ? &flow->policy : &none;
+    ngx_egress_authz_log(NGX_LOG_WARN, lookup, "would be denied", reason,
+                         &flow->policy);
 
-    ngx_log_error(NGX_LOG_WARN, flow->log, 0,
-                  "egress would be denied: reason %V, host \"%V\", port %ui, "
-                  "principal \"%V\", policy \"%V\"",
-                  ngx_egress_reason_name(reason),
-                  flow->host.len ? &flow->host : &none,
-                  (ngx_uint_t) flow->port,
-                  flow->identity->principal.len ? &flow->identity->principal
-                                                : &none,
-                  policy);
+    ngx_egress_authz_would_deny(lookup->ask, 0, reason, &flow->policy);
 
     return NGX_OK;
 }
@@ -109,435 +141,392 @@ ngx_egress_authz(ngx_egress_flow_t *flow, ngx_uint_t mode)
 
 /*
  * Deny rules first; then one of the allow rules has to match if there is any
- * allow policy, be it one without rules.  A rule that is up to a missing
- * identity counts as matched if it denies, and as not matched if it allows.
+ * allow policy, be it one without rules.  What is up to an identity that is
+ * missing, or to a value that can't be read, counts as matched if it denies,
+ * and as not matched if it allows.
  */
 
-static ngx_uint_t
-ngx_egress_authz_reason(ngx_egress_authz_conf_t *acf, ngx_egress_flow_t *flow)
+ngx_uint_t
+ngx_egress_authz_reason(ngx_egress_authz_conf_t *acf,
+    ngx_egress_lookup_t *lookup, ngx_uint_t dry, ngx_egress_hit_t *hit)
 {
-    ngx_uint_t           i, rc, unknown;
-    ngx_array_t         *rules;
-    ngx_egress_rule_t  **rule;
+    ngx_uint_t  rc, first;
 
-    rules = &acf->rules[NGX_EGRESS_DENY];
-    rule = rules->elts;
+    first = dry ? NGX_EGRESS_DRY : 0;
 
-    for (i = 0; i < rules->nelts; i++) {
+    hit->engine = acf->engines[first + NGX_EGRESS_DENY];
 
-        rc = ngx_egress_authz_rule(rule[i], flow);
+    rc = ngx_egress_engine_match(hit->engine, lookup, &hit->rule);
 
-        if (rc == NGX_EGRESS_RULE_NO) {
-            continue;
-        }
-
-        flow->policy = rule[i]->name;
-
-        return rc == NGX_EGRESS_RULE_YES ? NGX_EGRESS_AUTHZ_DENIED
-                                         : NGX_EGRESS_NO_IDENTITY;
+    if (rc != NGX_EGRESS_NO) {
+        return rc == NGX_EGRESS_NOBODY ? NGX_EGRESS_NO_IDENTITY
+                                       : NGX_EGRESS_AUTHZ_DENIED;
     }
 
-    if (acf->npolicies[NGX_EGRESS_ALLOW] == 0) {
+    hit->engine = NULL;
+
+    if (acf->npolicies[first + NGX_EGRESS_ALLOW] == 0) {
         return NGX_EGRESS_REASON_NONE;
     }
 
-    rules = &acf->rules[NGX_EGRESS_ALLOW];
-    rule = rules->elts;
-    unknown = 0;
+    rc = ngx_egress_engine_match(acf->engines[first + NGX_EGRESS_ALLOW],
+                                 lookup, &hit->rule);
 
-    for (i = 0; i < rules->nelts; i++) {
-
-        rc = ngx_egress_authz_rule(rule[i], flow);
-
-        if (rc == NGX_EGRESS_RULE_YES) {
-            flow->policy = rule[i]->name;
-            return NGX_EGRESS_REASON_NONE;
-        }
-
-        if (rc == NGX_EGRESS_RULE_UNKNOWN) {
-            unknown = 1;
-        }
+    if (rc == NGX_EGRESS_YES) {
+        hit->engine = acf->engines[first + NGX_EGRESS_ALLOW];
+        return NGX_EGRESS_REASON_NONE;
     }
 
-    return unknown ? NGX_EGRESS_NO_IDENTITY : NGX_EGRESS_AUTHZ_DENIED;
-}
-
-
-static ngx_uint_t
-ngx_egress_authz_rule(ngx_egress_rule_t *rule, ngx_egress_flow_t *flow)
-{
-    ngx_uint_t          i, rc, unknown;
-    ngx_egress_to_t    *to;
-    ngx_egress_from_t  *from;
-
-    to = rule->to.elts;
-
-    for (i = 0; i < rule->to.nelts; i++) {
-        if (ngx_egress_authz_to(&to[i], flow)) {
-            break;
-        }
-    }
-
-    if (i == rule->to.nelts && i != 0) {
-        return NGX_EGRESS_RULE_NO;
-    }
-
-    if (rule->from.nelts == 0) {
-        return NGX_EGRESS_RULE_YES;
-    }
-
-    from = rule->from.elts;
-    unknown = 0;
-
-    for (i = 0; i < rule->from.nelts; i++) {
-
-        rc = ngx_egress_authz_from(&from[i], flow->identity);
-
-        if (rc == NGX_EGRESS_RULE_YES) {
-            return NGX_EGRESS_RULE_YES;
-        }
-
-        if (rc == NGX_EGRESS_RULE_UNKNOWN) {
-            unknown = 1;
-        }
-    }
-
-    return unknown ? NGX_EGRESS_RULE_UNKNOWN : NGX_EGRESS_RULE_NO;
-}
-
-
-/* a block is never empty, and all that may stand there is about identity */
-
-static ngx_uint_t
-ngx_egress_authz_from(ngx_egress_from_t *from, ngx_egress_identity_t *id)
-{
-    ngx_str_t  *principal;
-
-    principal = &id->principal;
-
-    if (principal->len == 0) {
-        return NGX_EGRESS_RULE_UNKNOWN;
-    }
-
-    if (ngx_egress_authz_list(from->principals, from->not_principals,
-                              principal)
-        && ngx_egress_authz_list(from->namespaces, from->not_namespaces,
-                                 principal)
-        && ngx_egress_authz_list(from->service_accounts,
-                                 from->not_service_accounts, principal))
-    {
-        return NGX_EGRESS_RULE_YES;
-    }
-
-    return NGX_EGRESS_RULE_NO;
-}
-
-
-static ngx_uint_t
-ngx_egress_authz_to(ngx_egress_to_t *to, ngx_egress_flow_t *flow)
-{
-    return ngx_egress_authz_ports(to->ports, to->not_ports, flow->port)
-           && ngx_egress_authz_list(to->hosts, to->not_hosts, &flow->host);
-}
-
-
-static ngx_uint_t
-ngx_egress_authz_list(ngx_array_t *list, ngx_array_t *not_list,
-    ngx_str_t *value)
-{
-    if (list && !ngx_egress_authz_any(list, value)) {
-        return 0;
-    }
-
-    return not_list == NULL || !ngx_egress_authz_any(not_list, value);
-}
-
-
-static ngx_uint_t
-ngx_egress_authz_any(ngx_array_t *list, ngx_str_t *value)
-{
-    ngx_uint_t           i;
-    ngx_egress_match_t  *match;
-
-    match = list->elts;
-
-    for (i = 0; i < list->nelts; i++) {
-        if (ngx_egress_match(&match[i], value)) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_uint_t
-ngx_egress_authz_ports(ngx_array_t *list, ngx_array_t *not_list,
-    in_port_t port)
-{
-    if (list && !ngx_egress_authz_any_port(list, port)) {
-        return 0;
-    }
-
-    return not_list == NULL || !ngx_egress_authz_any_port(not_list, port);
-}
-
-
-static ngx_uint_t
-ngx_egress_authz_any_port(ngx_array_t *list, in_port_t port)
-{
-    in_port_t   *ports;
-    ngx_uint_t   i;
-
-    ports = list->elts;
-
-    for (i = 0; i < list->nelts; i++) {
-        if (ports[i] == port) {
-            return 1;
-        }
-    }
-
-    return 0;
+    return rc == NGX_EGRESS_NOBODY ? NGX_EGRESS_NO_IDENTITY
+                                   : NGX_EGRESS_AUTHZ_DENIED;
 }
 
 
 ngx_int_t
-ngx_egress_authz_compile(ngx_pool_t *pool, ngx_egress_authz_conf_t *acf,
-    ngx_array_t *domains)
+ngx_egress_authz_name(ngx_pool_t *pool, ngx_egress_hit_t *hit,
+    ngx_str_t *name)
 {
-    ngx_uint_t             i, n;
-    ngx_array_t           *rules;
-    ngx_egress_rule_t    **rule, **p;
-    ngx_egress_policy_t  **policy;
+    ngx_str_t  *policy;
 
-    policy = acf->policies.elts;
+    ngx_str_null(name);
 
-    for (i = 0; i < acf->policies.nelts; i++) {
-
-        acf->npolicies[policy[i]->action]++;
-
-        rules = &acf->rules[policy[i]->action];
-        rule = policy[i]->rules.elts;
-
-        for (n = 0; n < policy[i]->rules.nelts; n++) {
-
-            rule[n]->source = policy[i]->source;
-
-            if (ngx_egress_authz_compile_from(pool, rule[n], domains)
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-            p = ngx_array_push(rules);
-            if (p == NULL) {
-                return NGX_ERROR;
-            }
-
-            *p = rule[n];
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_egress_authz_compile_from(ngx_pool_t *pool, ngx_egress_rule_t *rule,
-    ngx_array_t *domains)
-{
-    ngx_uint_t          i;
-    ngx_egress_from_t  *from;
-
-    from = rule->from.elts;
-
-    for (i = 0; i < rule->from.nelts; i++) {
-
-        if (ngx_egress_authz_replace(pool, &from[i].principals, domains)
-            != NGX_OK
-            || ngx_egress_authz_replace(pool, &from[i].not_principals, domains)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * A principal td/ns/a/sa/b with one of the mesh's own trust domains, or with
- * "cluster.local", means the same account in each of them.
- */
-
-static ngx_int_t
-ngx_egress_authz_replace(ngx_pool_t *pool, ngx_array_t **list,
-    ngx_array_t *domains)
-{
-    ngx_uint_t           i;
-    ngx_array_t         *replaced;
-    ngx_egress_match_t  *m;
-
-    if (*list == NULL) {
+    if (hit->engine == NULL) {
         return NGX_OK;
     }
 
-    replaced = ngx_array_create(pool, (*list)->nelts * domains->nelts,
-                                sizeof(ngx_egress_match_t));
-    if (replaced == NULL) {
+    policy = &ngx_egress_engine_policy(hit->engine, hit->rule)->sn.str;
+
+    name->data = ngx_pnalloc(pool, policy->len + 1 + NGX_INT_T_LEN);
+    if (name->data == NULL) {
         return NGX_ERROR;
     }
 
-    m = (*list)->elts;
-
-    for (i = 0; i < (*list)->nelts; i++) {
-        if (ngx_egress_authz_aliases(pool, replaced, &m[i], domains)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    *list = replaced;
+    name->len = ngx_sprintf(name->data, "%V/%ui", policy,
+                            ngx_egress_engine_index(hit->engine, hit->rule))
+                - name->data;
 
     return NGX_OK;
 }
 
 
+/* never refuses; what is up to a missing identity is told as well */
+
 static ngx_int_t
-ngx_egress_authz_aliases(ngx_pool_t *pool, ngx_array_t *list,
-    ngx_egress_match_t *m, ngx_array_t *domains)
+ngx_egress_authz_audit(ngx_egress_authz_conf_t *acf,
+    ngx_egress_lookup_t *lookup)
 {
-    u_char              *p;
-    ngx_str_t            domain, *name;
-    ngx_uint_t           i, wildcard;
-    ngx_egress_match_t  *match;
+    ngx_uint_t         rc;
+    ngx_str_t          name;
+    ngx_egress_hit_t   hit;
 
-    wildcard = (m->kind == NGX_EGRESS_MATCH_SUFFIX);
-
-    if (!ngx_egress_authz_domain(m, &domain)
-        || !ngx_egress_authz_covers(&domain, wildcard, domains))
-    {
-        match = ngx_array_push(list);
-        if (match == NULL) {
-            return NGX_ERROR;
-        }
-
-        *match = *m;
-
+    if (acf->npolicies[NGX_EGRESS_AUDIT] == 0) {
         return NGX_OK;
     }
 
-    if (wildcard) {
-        match = ngx_array_push(list);
-        if (match == NULL) {
-            return NGX_ERROR;
-        }
+    hit.engine = acf->engines[NGX_EGRESS_AUDIT];
 
-        *match = *m;
+    rc = ngx_egress_engine_match(hit.engine, lookup, &hit.rule);
+
+    if (rc == NGX_EGRESS_NO) {
+        return NGX_OK;
     }
 
-    name = domains->elts;
-
-    for (i = 0; i < domains->nelts; i++) {
-
-        match = ngx_array_push(list);
-        if (match == NULL) {
-            return NGX_ERROR;
-        }
-
-        match->kind = wildcard ? NGX_EGRESS_MATCH_EXACT : m->kind;
-        match->value.len = name[i].len + m->value.len - domain.len;
-
-        p = ngx_pnalloc(pool, match->value.len);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        match->value.data = p;
-
-        p = ngx_cpymem(p, name[i].data, name[i].len);
-        ngx_memcpy(p, m->value.data + domain.len, m->value.len - domain.len);
+    if (ngx_egress_authz_name(lookup->ask->flow->pool, &hit, &name) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
+
+    ngx_egress_authz_log(NGX_LOG_NOTICE, lookup, "audit",
+                         rc == NGX_EGRESS_NOBODY ? NGX_EGRESS_NO_IDENTITY
+                                                 : NGX_EGRESS_REASON_NONE,
+                         &name);
+
+    ngx_egress_authz_audited();
 
     return NGX_OK;
 }
 
 
-/*
- * The trust domain of a pattern of the form td/ns/a/sa/b; td may be a suffix
- * and b a prefix.  0: it has another form and stays as it is.
- */
+/* what the policies on a dry run alone would say, as Istio's shadow rules */
 
-static ngx_uint_t
-ngx_egress_authz_domain(ngx_egress_match_t *m, ngx_str_t *domain)
+static ngx_int_t
+ngx_egress_authz_dry_run(ngx_egress_authz_conf_t *acf,
+    ngx_egress_lookup_t *lookup)
 {
-    u_char      *p, *start, *last;
-    ngx_uint_t   n;
-    ngx_str_t    segments[5];
+    ngx_str_t          name;
+    ngx_uint_t         reason;
+    ngx_egress_hit_t   hit;
 
-    p = m->value.data;
-    last = p + m->value.len;
-    n = 0;
-
-    for ( ;; ) {
-        start = p;
-        p = ngx_strlchr(p, last, '/');
-
-        if (n == 5) {
-            return 0;
-        }
-
-        segments[n].data = start;
-        segments[n].len = (p ? p : last) - start;
-        n++;
-
-        if (p == NULL) {
-            break;
-        }
-
-        p++;
+    if (acf->npolicies[NGX_EGRESS_DRY + NGX_EGRESS_ALLOW] == 0
+        && acf->npolicies[NGX_EGRESS_DRY + NGX_EGRESS_DENY] == 0)
+    {
+        return NGX_OK;
     }
 
-    if (n != 5
-        || segments[1].len != 2 || ngx_memcmp(segments[1].data, "ns", 2) != 0
-        || segments[3].len != 2 || ngx_memcmp(segments[3].data, "sa", 2) != 0
-        || segments[0].len == 0)
+    reason = ngx_egress_authz_reason(acf, lookup, 1, &hit);
+
+    if (reason == NGX_EGRESS_REASON_NONE) {
+        return NGX_OK;
+    }
+
+    if (ngx_egress_authz_name(lookup->ask->flow->pool, &hit, &name) != NGX_OK)
     {
+        return NGX_ERROR;
+    }
+
+    ngx_egress_authz_log(NGX_LOG_WARN, lookup, "dry run: would be denied",
+                         reason, &name);
+
+    ngx_egress_authz_would_deny(lookup->ask, 1, reason, &name);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_egress_authz_log(ngx_uint_t level, ngx_egress_lookup_t *lookup,
+    const char *what, ngx_uint_t reason, ngx_str_t *policy)
+{
+    ngx_egress_ask_t   *ask;
+    ngx_egress_flow_t  *flow;
+
+    static ngx_str_t  none = ngx_string("-");
+
+    ask = lookup->ask;
+    flow = ask->flow;
+
+    if (flow->explain) {
+        return;
+    }
+
+    ngx_log_error(level, flow->log, 0,
+                  "egress %s: reason %V, host \"%V\", port %ui, "
+                  "principal \"%V\", policy \"%V\"",
+                  what, ngx_egress_reason_name(reason),
+                  flow->host.len ? &flow->host : &none,
+                  (ngx_uint_t) flow->port,
+                  ask->principal.len ? &ask->principal : &none,
+                  policy->len ? policy : &none);
+}
+
+
+ngx_uint_t
+ngx_egress_authz_readable(ngx_str_t *value)
+{
+    size_t   n;
+    u_char  *p, *last;
+
+    if (value->len > NGX_EGRESS_HEADER_MAX) {
         return 0;
     }
 
-    *domain = segments[0];
+    p = value->data;
+    last = p + value->len;
+
+    while (p < last) {
+
+        n = ngx_egress_utf8(p, last);
+
+        if (n == 0 || (*p < 0x20 && *p != '\t') || *p == 0x7f) {
+            return 0;
+        }
+
+        p += n;
+    }
 
     return 1;
 }
 
 
-static ngx_uint_t
-ngx_egress_authz_covers(ngx_str_t *domain, ngx_uint_t wildcard,
-    ngx_array_t *domains)
+void
+ngx_egress_authz_sockaddr(ngx_egress_addr_t *addr, struct sockaddr *sa)
 {
-    ngx_str_t           *name;
-    ngx_uint_t           i;
-    ngx_egress_match_t   m;
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
 
-    static ngx_str_t  local = ngx_string("cluster.local");
+    addr->len = 0;
 
-    m.kind = wildcard ? NGX_EGRESS_MATCH_SUFFIX : NGX_EGRESS_MATCH_EXACT;
-    m.value = *domain;
+    switch (sa->sa_family) {
 
-    if (!wildcard && ngx_egress_match(&m, &local)) {
-        return 1;
+    case AF_INET:
+        sin = (struct sockaddr_in *) sa;
+
+        addr->len = 4;
+        ngx_memcpy(addr->bytes, &sin->sin_addr, 4);
+        break;
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sa;
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            addr->len = 4;
+            ngx_memcpy(addr->bytes, &sin6->sin6_addr.s6_addr[12], 4);
+            break;
+        }
+
+        addr->len = 16;
+        ngx_memcpy(addr->bytes, &sin6->sin6_addr, 16);
+        break;
+#endif
+    }
+}
+
+
+void
+ngx_egress_authz_text_addr(ngx_egress_addr_t *addr, ngx_str_t *text)
+{
+    in_addr_t             in;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6   sin6;
+#endif
+
+    addr->len = 0;
+
+    in = ngx_inet_addr(text->data, text->len);
+
+    if (in != INADDR_NONE) {
+        addr->len = 4;
+        ngx_memcpy(addr->bytes, &in, 4);
+        return;
     }
 
-    name = domains->elts;
+#if (NGX_HAVE_INET6)
 
-    for (i = 0; i < domains->nelts; i++) {
-        if (ngx_egress_match(&m, &name[i])) {
-            return 1;
+    ngx_memzero(&sin6, sizeof(struct sockaddr_in6));
+
+    if (ngx_inet6_addr(text->data, text->len, sin6.sin6_addr.s6_addr)
+        == NGX_OK)
+    {
+        sin6.sin6_family = AF_INET6;
+        ngx_egress_authz_sockaddr(addr, (struct sockaddr *) &sin6);
+    }
+
+#endif
+}
+
+
+void
+ngx_egress_authz_addr(ngx_egress_ask_t *ask, ngx_uint_t field,
+    ngx_egress_addr_t *addr)
+{
+    ngx_connection_t  *c;
+
+    c = ask->flow->connection;
+
+    if (field != NGX_EGRESS_DESTINATION_IP) {
+        ngx_egress_authz_sockaddr(addr, c->sockaddr);
+        return;
+    }
+
+    if (ngx_connection_local_sockaddr(c, NULL, 0) == NGX_OK) {
+        ngx_egress_authz_sockaddr(addr, c->local_sockaddr);
+    }
+}
+
+
+ngx_int_t
+ngx_egress_authz_asked(ngx_egress_flow_t *flow)
+{
+    ngx_egress_ask_t  ask;
+
+    if (ngx_egress_authz_ask(flow, &ask) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_egress_authz(flow, &ask, NGX_EGRESS_AUTHZ_ON);
+}
+
+
+/* a path is normalised as a client's would be */
+
+ngx_int_t
+ngx_egress_authz_ask(ngx_egress_flow_t *flow, ngx_egress_ask_t *ask)
+{
+    u_char                   *p;
+    ngx_str_t                 value;
+    ngx_egress_report_t      *report;
+    ngx_egress_authz_conf_t  *acf;
+
+    report = flow->explain;
+    acf = ngx_egress_authz_conf();
+
+    ngx_memzero(ask, sizeof(ngx_egress_ask_t));
+
+    ask->addr = ngx_egress_authz_asked_addr;
+    ask->header = ngx_egress_authz_asked_header;
+
+    if (flow->subsystem == NGX_EGRESS_HTTP) {
+
+        ask->http = 1;
+        ngx_str_set(&ask->method, "GET");
+        ngx_str_set(&ask->path, "/");
+
+        (void) report->arg(report, "method", &ask->method);
+        (void) report->arg(report, "authority", &ask->host);
+
+        if (acf && report->arg(report, "path", &value) == NGX_OK) {
+
+            p = ngx_pnalloc(flow->pool, 3 * value.len);
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+
+            (void) ngx_egress_path_normalize(p, &ask->path, &value,
+                                             acf->normalization);
         }
     }
 
-    return 0;
+    return ngx_egress_authz_identify(flow, ask);
+}
+
+
+/* "header.name=value" */
+
+static ngx_int_t
+ngx_egress_authz_asked_header(ngx_egress_ask_t *ask, ngx_str_t *name,
+    ngx_egress_header_t *header)
+{
+    u_char                text[256];
+    ngx_int_t             rc;
+    ngx_egress_report_t  *report;
+
+    report = ask->flow->explain;
+
+    if (name->len + sizeof("header.") > sizeof(text)) {
+        return NGX_DECLINED;
+    }
+
+    ngx_sprintf(text, "header.%V%Z", name);
+
+    header->n = 1;
+
+    rc = report->arg(report, (const char *) text, &header->joined);
+
+    if (rc == NGX_OK && !ngx_egress_authz_readable(&header->joined)) {
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_egress_authz_asked_addr(ngx_egress_ask_t *ask, ngx_uint_t field,
+    ngx_egress_addr_t *addr)
+{
+    ngx_str_t             text;
+    ngx_egress_report_t  *report;
+
+    static const char  *names[] = { "source", "remote", "destination" };
+
+    report = ask->flow->explain;
+
+    if (report->arg(report, names[field - NGX_EGRESS_SOURCE_IP], &text)
+        == NGX_OK)
+    {
+        ngx_egress_authz_text_addr(addr, &text);
+    }
 }

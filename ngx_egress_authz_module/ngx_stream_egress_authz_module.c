@@ -16,6 +16,8 @@ typedef struct {
 
 
 static ngx_int_t ngx_stream_egress_authz_step(ngx_egress_flow_t *flow);
+static void ngx_stream_egress_authz_addr(ngx_egress_ask_t *ask,
+    ngx_uint_t field, ngx_egress_addr_t *addr);
 static ngx_int_t ngx_stream_egress_authz_variable(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_egress_authz_add_variables(ngx_conf_t *cf);
@@ -102,16 +104,53 @@ static ngx_stream_variable_t  ngx_stream_egress_authz_vars[] = {
 static ngx_int_t
 ngx_stream_egress_authz_step(ngx_egress_flow_t *flow)
 {
+    ngx_egress_ask_t                     ask;
     ngx_stream_egress_authz_srv_conf_t  *ascf;
 
     if (flow->explain) {
-        return ngx_egress_authz(flow, NGX_EGRESS_AUTHZ_ON);
+        return ngx_egress_authz_asked(flow);
     }
 
     ascf = ngx_stream_get_module_srv_conf((ngx_stream_session_t *) flow->data,
                                           ngx_stream_egress_authz_module);
 
-    return ngx_egress_authz(flow, ascf->mode);
+    ngx_memzero(&ask, sizeof(ngx_egress_ask_t));
+
+    ask.data = flow->data;
+    ask.addr = ngx_stream_egress_authz_addr;
+
+    return ngx_egress_authz(flow, &ask, ascf->mode);
+}
+
+
+/* the peer of the connection, whatever a proxy says of it */
+
+static void
+ngx_stream_egress_authz_addr(ngx_egress_ask_t *ask, ngx_uint_t field,
+    ngx_egress_addr_t *addr)
+{
+    ngx_str_t                     text;
+    ngx_uint_t                    hash;
+    ngx_stream_variable_value_t  *v;
+
+    static ngx_str_t  direct = ngx_string("realip_remote_addr");
+
+    v = NULL;
+
+    if (field == NGX_EGRESS_SOURCE_IP) {
+        hash = ngx_hash_key(direct.data, direct.len);
+        v = ngx_stream_get_variable(ask->data, &direct, hash);
+    }
+
+    if (v == NULL || v->not_found) {
+        ngx_egress_authz_addr(ask, field, addr);
+        return;
+    }
+
+    text.data = v->data;
+    text.len = v->len;
+
+    ngx_egress_authz_text_addr(addr, &text);
 }
 
 

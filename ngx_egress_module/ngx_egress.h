@@ -46,7 +46,9 @@
 /* owners of an area in the shared zone */
 
 #define NGX_EGRESS_AREA_RATELIMIT  0
-#define NGX_EGRESS_AREA_CORE       3
+#define NGX_EGRESS_AREA_CORE       1
+#define NGX_EGRESS_AREA_DECISIONS  2
+#define NGX_EGRESS_AREA_AUTHZ      3
 #define NGX_EGRESS_AREAS           4
 
 #define NGX_EGRESS_UNDECIDED       0
@@ -183,6 +185,7 @@ struct ngx_egress_flow_s {
     /* steps charge a flow once, however often it is decided */
 
     unsigned                  charged:1;
+    unsigned                  accounted:1; /* by ngx_egress_account() */
     void                     *charges;     /* which: the step's own list */
 
     /* the result of ngx_egress_decide() */
@@ -201,6 +204,8 @@ struct ngx_egress_flow_s {
     ngx_str_t                 bucket;
     ngx_array_t              *headers;     /* ngx_keyval_t: to be added to a
                                               refusal; or NULL */
+    ngx_str_t                *body;        /* of a refusal in http, if not
+                                              the reason's own; or NULL */
 
     /* the result of ngx_egress_reach() */
 
@@ -284,6 +289,20 @@ ngx_uint_t ngx_egress_used(ngx_conf_t *cf, ngx_uint_t subsystem);
 ngx_int_t ngx_egress_add_check(ngx_conf_t *cf, ngx_egress_check_pt handler,
     void *data);
 
+/* does a subsystem have this variable? name is lower-cased, hash is its key */
+
+typedef ngx_uint_t (*ngx_egress_known_pt)(void *data, ngx_str_t *name,
+    ngx_uint_t hash);
+
+/*
+ * Asks known about the variables of "balance hash"; to be called once in a
+ * check of each subsystem that has "egress on".  NGX_ERROR: this was the last
+ * of them, and none knows a variable; that was logged with the service's
+ * position.
+ */
+ngx_int_t ngx_egress_check_keys(ngx_cycle_t *cycle, ngx_uint_t subsystem,
+    ngx_egress_known_pt known, void *data);
+
 /* the files of a TLS server that clients connect to, as nginx has them */
 
 typedef struct {
@@ -314,8 +333,9 @@ ngx_int_t ngx_egress_add_area(ngx_conf_t *cf, ngx_uint_t id,
 /* the area in a worker, or NULL; shpool may be NULL if not wanted */
 void *ngx_egress_area(ngx_uint_t id, ngx_slab_pool_t **shpool);
 
-/* the bound "keys=" of the zone directive */
+/* the bounds "keys=" (0: not given) and "reports=" of the zone directive */
 ngx_uint_t ngx_egress_zone_keys(ngx_cycle_t *cycle);
+ngx_uint_t ngx_egress_zone_reports(ngx_cycle_t *cycle);
 
 /*
  * The trust domains of this mesh: an array of ngx_str_t, the first is the
@@ -348,6 +368,13 @@ ngx_int_t ngx_egress_deny(ngx_egress_flow_t *flow, ngx_uint_t reason);
 void ngx_egress_fail(ngx_egress_flow_t *flow, ngx_uint_t reason);
 
 /*
+ * Counts the flow's verdict, reason and policy in egress_decisions_total, once
+ * however often it is called; to be called when they don't change any more.
+ * Takes no lock but for a combination that is new.
+ */
+void ngx_egress_account(ngx_egress_flow_t *flow);
+
+/*
  * Sees to it that an allowed flow can be carried: counts it against the
  * limits of the service, has names resolved, looks whether an endpoint is
  * left.  NGX_OK; NGX_AGAIN: flow->wake will be called once, when
@@ -357,6 +384,13 @@ ngx_int_t ngx_egress_reach(ngx_egress_flow_t *flow);
 
 /* is the flow allowed, and its slot taken */
 ngx_uint_t ngx_egress_reached(ngx_egress_flow_t *flow);
+
+/*
+ * Starts what the core does in a worker, once; to be called when a process of
+ * an adapter's is initialized.  It can't be the core's own: built into nginx,
+ * it comes before the module that makes the timers.
+ */
+ngx_int_t ngx_egress_init_process(ngx_cycle_t *cycle);
 
 /* gives back all that the flow holds; has to be called when its pool goes */
 void ngx_egress_release(ngx_egress_flow_t *flow);
@@ -385,6 +419,9 @@ ngx_uint_t ngx_egress_tries(ngx_egress_flow_t *flow);
 #define NGX_EGRESS_OUTCOME_LOCAL    3      /* no connection, or no answer */
 
 void ngx_egress_outcome(ngx_egress_flow_t *flow, ngx_uint_t outcome);
+
+/* a connection that had been idle failed: that says nothing of the endpoint */
+void ngx_egress_untry(ngx_egress_flow_t *flow);
 
 /* connects to what ngx_egress_next_peer() said; as ngx_event_connect_peer() */
 ngx_int_t ngx_egress_connect(ngx_egress_flow_t *flow,
@@ -517,6 +554,12 @@ ngx_int_t ngx_egress_report_explain(ngx_egress_report_t *report);
 /* an argument as a number of 0..max; NGX_DECLINED: none, or it is no number */
 ngx_int_t ngx_egress_report_number(ngx_egress_report_t *report,
     const char *name, ngx_uint_t max, ngx_uint_t *value);
+
+/*
+ * The length of the character at p, 0 if it is none.  RFC 3629: neither
+ * overlong, nor a surrogate, nor beyond U+10FFFF.
+ */
+size_t ngx_egress_utf8(const u_char *p, const u_char *last);
 
 void ngx_egress_text_add(ngx_egress_text_t *text, const u_char *data,
     size_t len);

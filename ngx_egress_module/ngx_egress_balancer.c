@@ -28,7 +28,7 @@ static uint64_t ngx_egress_random(void);
 
 ngx_egress_member_t *
 ngx_egress_pick(ngx_egress_service_t *svc, ngx_egress_set_t *set,
-    uint64_t key, ngx_uint_t has_key)
+    uint64_t key, ngx_uint_t has_key, ngx_uint_t again)
 {
     ngx_uint_t           n;
     ngx_egress_level_t  *level;
@@ -46,7 +46,14 @@ ngx_egress_pick(ngx_egress_service_t *svc, ngx_egress_set_t *set,
     switch (svc->balance) {
 
     case NGX_EGRESS_ROUND_ROBIN:
-        n = ngx_egress_pick_turn(svc->share, set, level);
+
+        /*
+         * A retry that took a turn would bring the next flow to where this
+         * one began: of two endpoints always to the one that is dead.
+         */
+
+        n = again ? ngx_egress_pick_any(set, level)
+                  : ngx_egress_pick_turn(svc->share, set, level);
         break;
 
     case NGX_EGRESS_LEAST_REQUEST:
@@ -101,7 +108,9 @@ ngx_egress_pick_level(ngx_egress_set_t *set)
 
 /*
  * The position is common to all processes, and so is the order, which is made
- * of nothing but the weights.
+ * of nothing but the weights.  Each subset and host has its own: with one for
+ * all, requests to two of them by turns would get every second endpoint of
+ * each only.
  */
 
 static ngx_uint_t
@@ -110,7 +119,7 @@ ngx_egress_pick_turn(ngx_egress_share_t *share, ngx_egress_set_t *set,
 {
     ngx_atomic_uint_t  turn;
 
-    turn = ngx_atomic_fetch_add(&share->turn, 1);
+    turn = ngx_atomic_fetch_add(&share->turns[set->turn], 1);
 
     if (level->even) {
         return turn % level->n;
@@ -163,7 +172,7 @@ static ngx_uint_t
 ngx_egress_pick_hash(ngx_egress_set_t *set, ngx_egress_level_t *level,
     uint64_t key)
 {
-    double                score, best;
+    double                u, score, best;
     uint64_t              n, most;
     ngx_uint_t            i, winner;
     ngx_egress_member_t  *m;
@@ -186,7 +195,15 @@ ngx_egress_pick_hash(ngx_egress_set_t *set, ngx_egress_level_t *level,
             continue;
         }
 
-        score = m->weight / -log(((n >> 11) + 1) * 0x1p-53);
+        u = ((n >> 11) + 1) * 0x1p-53;
+
+        /* -log(u) >= 1 - u: most can't win, and need no logarithm */
+
+        if (m->weight <= best * (1 - u)) {
+            continue;
+        }
+
+        score = m->weight / -log(u);
 
         if (score > best) {
             best = score;

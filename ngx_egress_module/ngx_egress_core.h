@@ -139,6 +139,7 @@ typedef struct {
     ngx_str_t                 text;
     ngx_uint_t                hash;
     unsigned                  variable:1;
+    unsigned                  known:1;     /* to a subsystem */
 } ngx_egress_key_part_t;
 
 
@@ -414,6 +415,8 @@ struct ngx_egress_conf_s {
     ngx_egress_need_t         needs[NGX_EGRESS_STEPS];
     ngx_egress_need_t         uses[NGX_EGRESS_SUBSYSTEMS];
     ngx_array_t               checks;      /* ngx_egress_check_t */
+    ngx_uint_t                keyed;       /* subsystems, a bit each, that were
+                                              asked about hash keys */
     ngx_egress_area_t         areas[NGX_EGRESS_AREAS];
     ngx_array_t              *parts[NGX_EGRESS_REPORT_KINDS];
                                            /* ngx_egress_report_part_t */
@@ -425,10 +428,26 @@ typedef struct {
 } ngx_egress_conf_ctx_t;
 
 
+/* ngx_egress_decisions.c */
+
+/* reserves the counters of decisions, at "egress {" */
+ngx_int_t ngx_egress_decisions_init(ngx_conf_t *cf);
+
+
 /* ngx_egress_status.c */
 
 /* adds the core's own parts of the reports, at "egress {" */
 ngx_int_t ngx_egress_status_init(ngx_conf_t *cf);
+
+
+/* ngx_egress_far_status.c */
+
+/* adds what reports show of the far side, at "egress {" */
+ngx_int_t ngx_egress_far_init(ngx_conf_t *cf);
+
+/* writes members of a service's object; NGX_ERROR: no memory */
+ngx_int_t ngx_egress_far_status_service(ngx_egress_report_t *report,
+    ngx_egress_service_t *svc);
 
 
 /* a parameter "name=value" of a directive; a list ends with an empty name */

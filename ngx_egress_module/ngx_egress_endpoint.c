@@ -25,16 +25,24 @@
  */
 #define NGX_EGRESS_STATE_GRACE    60000
 
+/* the same with less than half of the zone free: who has it still, finds out */
+#define NGX_EGRESS_STATE_SCARCE   1000
+
 
 static ngx_egress_zone_t *ngx_egress_zone_create(ngx_slab_pool_t *shpool,
     ngx_egress_conf_t *ecf);
+static size_t ngx_egress_slab(size_t size);
 static ngx_int_t ngx_egress_zone_configure(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf);
+static ngx_int_t ngx_egress_zone_services(ngx_egress_zone_t *zone,
+    ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf);
+static void ngx_egress_zone_undo(ngx_egress_zone_t *zone,
+    ngx_slab_pool_t *shpool, ngx_uint_t gen);
 static ngx_int_t ngx_egress_zone_service(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc);
 static ngx_egress_share_t *ngx_egress_share_add(ngx_egress_zone_t *zone,
-    ngx_slab_pool_t *shpool, ngx_str_t *name);
+    ngx_slab_pool_t *shpool, ngx_str_t *name, ngx_uint_t nturns);
 static void ngx_egress_zone_forget(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool);
 static ngx_uint_t ngx_egress_zone_oldest(ngx_egress_zone_t *zone);
@@ -48,8 +56,7 @@ static void ngx_egress_hold_release(ngx_egress_hold_t *hold);
 static void ngx_egress_proc_reap(ngx_egress_proc_t *proc,
     ngx_atomic_uint_t pid);
 static ngx_int_t ngx_egress_state_init(ngx_egress_share_t *share,
-    ngx_slab_pool_t *shpool, struct sockaddr *sa, socklen_t socklen,
-    ngx_uint_t gen);
+    ngx_slab_pool_t *shpool, ngx_egress_endpoint_t *ep, ngx_uint_t gen);
 static ngx_egress_state_t *ngx_egress_state_alloc(ngx_egress_share_t *share,
     ngx_slab_pool_t *shpool, struct sockaddr *sa, socklen_t socklen);
 
@@ -97,7 +104,7 @@ ngx_egress_log_due(ngx_msec_t *logged)
     now = ngx_current_msec;
     last = *logged;
 
-    if (last && now - last < 1000) {
+    if (last && (ngx_msec_int_t) (now - last) < 1000) {
         return NGX_DECLINED;
     }
 
@@ -171,6 +178,45 @@ ngx_egress_zone_create(ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf)
 }
 
 
+/* the slab gives out powers of 2; it has some pages of its own */
+
+size_t
+ngx_egress_endpoint_memory(ngx_egress_conf_t *ecf)
+{
+    size_t                  size;
+    ngx_uint_t              i, n;
+    ngx_egress_service_t  **svc;
+
+    svc = ecf->services.elts;
+
+    size = 32 * ngx_pagesize + 2 * ecf->dns * sizeof(void *);
+
+    for (i = 0; i < ecf->services.nelts; i++) {
+
+        n = (svc[i]->endpoints ? svc[i]->endpoints->nelts : 0)
+            + svc[i]->nvariants;
+
+        size += 2 * sizeof(void *)
+                + ngx_egress_slab(sizeof(ngx_egress_share_t)
+                                  + svc[i]->name.len)
+                + n * ngx_egress_slab(sizeof(ngx_egress_name_t));
+    }
+
+    return size;
+}
+
+
+static size_t
+ngx_egress_slab(size_t size)
+{
+    size_t  n;
+
+    for (n = 8; n < size; n *= 2) { /* void */ }
+
+    return n;
+}
+
+
 /*
  * What the configuration has is reserved at start, so that nothing that grows
  * later can take its place.
@@ -180,10 +226,25 @@ static ngx_int_t
 ngx_egress_zone_configure(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     ngx_egress_conf_t *ecf)
 {
+    ecf->gen = ++zone->gen;
+
+    if (ngx_egress_zone_services(zone, shpool, ecf) != NGX_OK) {
+        ngx_egress_zone_undo(zone, shpool, ecf->gen);
+        return NGX_ERROR;
+    }
+
+    ngx_egress_zone_forget(zone, shpool);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_zone_services(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_egress_conf_t *ecf)
+{
     ngx_uint_t              i;
     ngx_egress_service_t  **svc;
-
-    ecf->gen = ++zone->gen;
 
     svc = ecf->services.elts;
 
@@ -193,13 +254,44 @@ ngx_egress_zone_configure(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
         }
     }
 
-    if (ngx_egress_zone_service(zone, shpool, ecf, &ecf->any) != NGX_OK) {
-        return NGX_ERROR;
+    return ngx_egress_zone_service(zone, shpool, ecf, &ecf->any);
+}
+
+
+/* a configuration that did not fit leaves to the last one what it had */
+
+static void
+ngx_egress_zone_undo(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_uint_t gen)
+{
+    ngx_uint_t            i;
+    ngx_egress_name_t   **n;
+    ngx_egress_share_t   *share, **p;
+
+    for (p = &zone->first; *p; /* void */ ) {
+
+        share = *p;
+
+        if (share->born != gen) {
+            p = &share->link;
+            continue;
+        }
+
+        *p = share->link;
+        ngx_egress_share_free(zone, shpool, share);
     }
 
-    ngx_egress_zone_forget(zone, shpool);
+    for (i = 0; i <= zone->mask; i++) {
+        for (n = &zone->names[i]; *n; /* void */ ) {
 
-    return NGX_OK;
+            if ((*n)->born == gen) {
+                ngx_egress_name_free(zone, shpool, n);
+
+            } else {
+                n = &(*n)->next;
+            }
+        }
+    }
 }
 
 
@@ -211,20 +303,24 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     ngx_egress_variant_t   *variant;
     ngx_egress_endpoint_t  *ep;
 
-    svc->share = ngx_egress_share_add(zone, shpool, &svc->name);
+    svc->share = ngx_egress_share_add(zone, shpool, &svc->name,
+                                      ngx_max(svc->nvariants, 1));
     if (svc->share == NULL) {
         return NGX_ERROR;
     }
 
     svc->share->gen = ecf->gen;
 
+    if (svc->share->born == 0) {
+        svc->share->born = ecf->gen;
+    }
+
     ep = svc->endpoints ? svc->endpoints->elts : NULL;
 
     for (i = 0; ep && i < svc->endpoints->nelts; i++) {
 
         if (ep[i].sockaddr) {
-            if (ngx_egress_state_init(svc->share, shpool, ep[i].sockaddr,
-                                      ep[i].socklen, ecf->gen)
+            if (ngx_egress_state_init(svc->share, shpool, &ep[i], ecf->gen)
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -260,8 +356,9 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
 
 static ngx_egress_share_t *
 ngx_egress_share_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
-    ngx_str_t *name)
+    ngx_str_t *name, ngx_uint_t nturns)
 {
+    size_t               size;
     uint32_t             hash;
     ngx_egress_share_t  *share;
 
@@ -273,15 +370,19 @@ ngx_egress_share_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
         return share;
     }
 
-    share = ngx_slab_calloc_locked(shpool, sizeof(ngx_egress_share_t)
-                                           + name->len);
+    /* one that gets more of them with a reload has to make do */
+
+    size = offsetof(ngx_egress_share_t, turns) + nturns * sizeof(ngx_atomic_t);
+
+    share = ngx_slab_calloc_locked(shpool, size + name->len);
     if (share == NULL) {
         return NULL;
     }
 
+    share->nturns = (uint32_t) nturns;
     share->sn.node.key = hash;
     share->sn.str.len = name->len;
-    share->sn.str.data = (u_char *) share + sizeof(ngx_egress_share_t);
+    share->sn.str.data = (u_char *) share + size;
     ngx_memcpy(share->sn.str.data, name->data, name->len);
 
     ngx_rbtree_insert(&zone->shares, &share->sn.node);
@@ -579,6 +680,7 @@ ngx_egress_share_recount(ngx_egress_share_t *share)
 
     for (state = share->states; state; state = state->next) {
         state->active = 0;
+        state->idle = 0;
     }
 
     for (i = 0; i < NGX_EGRESS_PROCS; i++) {
@@ -595,7 +697,10 @@ ngx_egress_share_recount(ngx_egress_share_t *share)
                     share->held[k] += (hold->flags >> k) & 1;
                 }
 
-                if (hold->state) {
+                if (hold->state && (hold->flags & NGX_EGRESS_HOLD_IDLE)) {
+                    hold->state->idle++;
+
+                } else if (hold->state) {
                     hold->state->active++;
                 }
             }
@@ -773,14 +878,31 @@ ngx_egress_hold_unuse(ngx_egress_hold_t *hold)
 
 
 void
-ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from)
+ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
+    ngx_uint_t idle)
 {
+    ngx_egress_state_t  *state;
+
+    state = from->state;
+
     ngx_egress_share_lock(from->share);
 
-    to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;
-    to->state = from->state;
+    if (state && idle) {
+        state->active--;
+        state->idle++;
+        from->share->held[NGX_EGRESS_HELD_IDLE]++;
+        to->flags |= NGX_EGRESS_HOLD_IDLE;
 
-    from->flags &= ~NGX_EGRESS_HOLD_CONNECTION;
+    } else if (state) {
+        state->idle--;
+        state->active++;
+        from->share->held[NGX_EGRESS_HELD_IDLE]--;
+    }
+
+    to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;
+    to->state = state;
+
+    from->flags &= ~(NGX_EGRESS_HOLD_CONNECTION|NGX_EGRESS_HOLD_IDLE);
     from->state = NULL;
 
     ngx_egress_share_unlock(from->share);
@@ -812,16 +934,28 @@ ngx_egress_hold_release(ngx_egress_hold_t *hold)
 
     ngx_egress_share_lock(share);
 
-    if (hold->state) {
+    if (hold->state && (hold->flags & NGX_EGRESS_HOLD_IDLE)) {
+        hold->state->idle--;
+
+    } else if (hold->state) {
         hold->state->active--;
-        hold->state = NULL;
     }
+
+    hold->state = NULL;
 
     ngx_egress_hold_give(hold, hold->flags);
 
     hold->share = NULL;
 
     ngx_egress_share_unlock(share);
+}
+
+
+ngx_uint_t
+ngx_egress_zone_scarce(ngx_slab_pool_t *shpool, ngx_uint_t parts)
+{
+    return shpool->pfree
+           < (ngx_uint_t) (shpool->last - shpool->pages) / parts;
 }
 
 
@@ -837,7 +971,9 @@ ngx_egress_state_add(ngx_egress_share_t *share, struct sockaddr *sa,
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    state = ngx_egress_state_alloc(share, shpool, sa, socklen);
+    state = (share->nstates >= NGX_EGRESS_ADDRS_FEW
+             && ngx_egress_zone_scarce(shpool, NGX_EGRESS_ZONE_RESERVE))
+            ? NULL : ngx_egress_state_alloc(share, shpool, sa, socklen);
 
     ngx_shmtx_unlock(&shpool->mutex);
 
@@ -853,13 +989,22 @@ ngx_egress_state_add(ngx_egress_share_t *share, struct sockaddr *sa,
 
 static ngx_int_t
 ngx_egress_state_init(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
-    struct sockaddr *sa, socklen_t socklen, ngx_uint_t gen)
+    ngx_egress_endpoint_t *ep, ngx_uint_t gen)
 {
+    ngx_sockaddr_t       sa;
     ngx_egress_state_t  *state;
+
+    /* with its port, as sets look for it */
+
+    ngx_memcpy(&sa, ep->sockaddr, ep->socklen);
+
+    if (ep->port && sa.sockaddr.sa_family != AF_UNIX) {
+        ngx_inet_set_port(&sa.sockaddr, ep->port);
+    }
 
     for (state = share->states; state; state = state->next) {
         if (ngx_cmp_sockaddr((struct sockaddr *) state->sockaddr,
-                             state->socklen, sa, socklen, 1)
+                             state->socklen, &sa.sockaddr, ep->socklen, 1)
             == NGX_OK)
         {
             break;
@@ -867,7 +1012,8 @@ ngx_egress_state_init(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
     }
 
     if (state == NULL) {
-        state = ngx_egress_state_alloc(share, shpool, sa, socklen);
+        state = ngx_egress_state_alloc(share, shpool, &sa.sockaddr,
+                                       ep->socklen);
         if (state == NULL) {
             return NGX_ERROR;
         }
@@ -902,6 +1048,7 @@ ngx_egress_state_alloc(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
     ngx_memory_barrier();
 
     share->states = state;
+    share->nstates++;
 
     return state;
 }
@@ -910,27 +1057,38 @@ ngx_egress_state_alloc(ngx_egress_share_t *share, ngx_slab_pool_t *shpool,
 void
 ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
 {
+    ngx_msec_int_t        grace;
     ngx_slab_pool_t      *shpool;
     ngx_egress_zone_t    *zone;
     ngx_egress_state_t   *state, **p;
 
     zone = ngx_egress_endpoint_zone(&shpool);
 
+    /* the master adds to the list with only this one locked */
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    grace = ngx_egress_zone_scarce(shpool, 2) ? NGX_EGRESS_STATE_SCARCE
+                                              : NGX_EGRESS_STATE_GRACE;
+
     for (p = &share->states; *p; /* void */ ) {
 
         state = *p;
 
-        if (state->active
+        if (state->active || state->idle
             || (state->gen && state->gen + 1 >= zone->gen)
-            || (ngx_msec_int_t) (now - state->seen) < NGX_EGRESS_STATE_GRACE)
+            || (ngx_msec_int_t) (now - state->seen) < grace)
         {
             p = &state->next;
             continue;
         }
 
         *p = state->next;
+        share->nstates--;
         state->id = 0;
 
-        ngx_slab_free(shpool, state);
+        ngx_slab_free_locked(shpool, state);
     }
+
+    ngx_shmtx_unlock(&shpool->mutex);
 }

@@ -28,7 +28,7 @@
 #include <ngx_egress_core.h>
 
 
-#define NGX_EGRESS_ENDPOINT_LAYOUT  2      /* bump on any shared change */
+#define NGX_EGRESS_ENDPOINT_LAYOUT  4      /* bump on any shared change */
 
 /* processes that may serve from one zone at a time, old ones included */
 #define NGX_EGRESS_PROCS            256
@@ -39,8 +39,10 @@
 #define NGX_EGRESS_HOLD_REQUEST     0x0002
 #define NGX_EGRESS_HOLD_PENDING     0x0004
 #define NGX_EGRESS_HOLD_RETRY       0x0008
+#define NGX_EGRESS_HOLD_IDLE        0x0010 /* a connection that waits for
+                                              the next request */
 
-#define NGX_EGRESS_HOLD_KINDS       4
+#define NGX_EGRESS_HOLD_KINDS       5
 
 /* where they are counted */
 
@@ -48,6 +50,12 @@
 #define NGX_EGRESS_HELD_REQUESTS    1
 #define NGX_EGRESS_HELD_PENDING     2
 #define NGX_EGRESS_HELD_RETRIES     3
+#define NGX_EGRESS_HELD_IDLE        4
+
+/* more addresses of a name than these leave one part of so many of the zone to
+   others */
+#define NGX_EGRESS_ADDRS_FEW        16
+#define NGX_EGRESS_ZONE_RESERVE     8
 
 /* endpoints that a flow remembers to have tried */
 #define NGX_EGRESS_TRIED            8
@@ -81,6 +89,7 @@ struct ngx_egress_state_s {
     uint64_t                  id;          /* never the same twice */
 
     ngx_atomic_t              active;      /* holds that have it */
+    ngx_atomic_t              idle;        /* the same, of idle connections */
     ngx_atomic_t              run_5xx;     /* consecutive ones */
     ngx_atomic_t              run_gateway;
     ngx_atomic_t              run_local;
@@ -108,15 +117,17 @@ struct ngx_egress_share_s {
     ngx_egress_share_t       *link;        /* of all shares */
     ngx_atomic_t              lock;        /* pid of the owner */
     ngx_uint_t                gen;         /* last configuration with it */
+    ngx_uint_t                born;        /* the first one */
 
     ngx_egress_state_t       *states;
+    uint32_t                  nstates;
+    uint32_t                  nturns;
     uint64_t                  ids;
 
     /* under the lock: of all holds, in the order of the bits */
 
-    ngx_uint_t                held[NGX_EGRESS_HOLD_KINDS];
+    uint32_t                  held[NGX_EGRESS_HOLD_KINDS];
 
-    ngx_atomic_t              turn;        /* of round_robin */
     ngx_atomic_t              health;      /* changes with each ejection and
                                               return */
     ngx_msec_t                swept;       /* last interval of the outlier */
@@ -130,6 +141,9 @@ struct ngx_egress_share_s {
     ngx_atomic_t              retry_overflows;
     ngx_atomic_t              ejections;
     ngx_atomic_t              denied;      /* addresses, by the guard */
+
+    ngx_atomic_t              turns[1];    /* of round_robin, by variant;
+                                              the name follows */
 };
 
 
@@ -177,6 +191,7 @@ struct ngx_egress_name_s {
     uint32_t                  hash;
     ngx_uint_t                gen;         /* of a configuration that has it;
                                               0: it was asked for */
+    ngx_uint_t                born;        /* gen at first */
     ngx_atomic_t              version;     /* changes with the answer */
     ngx_egress_answer_t      *answer;      /* or NULL */
 
@@ -252,6 +267,7 @@ typedef struct {
 
 struct ngx_egress_set_s {
     ngx_pool_t               *pool;
+    ngx_uint_t                turn;        /* in share->turns[] */
     ngx_uint_t                made;        /* of which versions of names */
     ngx_uint_t                health;      /* of which health of the share */
     ngx_msec_t                checked;     /* states were seen */
@@ -260,6 +276,7 @@ struct ngx_egress_set_s {
     ngx_uint_t                n;
     ngx_uint_t                denied;      /* addresses that the guard left
                                               out */
+    ngx_uint_t                missing;     /* those without room */
     ngx_uint_t                ejected;
     ngx_uint_t                panic;       /* ejections do not count */
 
@@ -314,6 +331,9 @@ struct ngx_egress_reach_s {
 ngx_int_t ngx_egress_endpoint_init_area(ngx_slab_pool_t *shpool, void **area,
     void *data, ngx_log_t *log);
 
+/* what init_area() takes, in bytes: what it says if there is not enough */
+size_t ngx_egress_endpoint_memory(ngx_egress_conf_t *ecf);
+
 /* claims a row of the table of processes; gives back what the dead held */
 ngx_int_t ngx_egress_endpoint_init_process(ngx_cycle_t *cycle);
 void ngx_egress_endpoint_exit_process(ngx_cycle_t *cycle);
@@ -359,11 +379,18 @@ ngx_int_t ngx_egress_hold_use(ngx_egress_hold_t *hold,
     ngx_egress_state_t *state, uint64_t id);
 void ngx_egress_hold_unuse(ngx_egress_hold_t *hold);
 
-/* the connection and its endpoint go from one hold to the other */
-void ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from);
+/*
+ * The connection and its endpoint go from one hold to the other, to wait for
+ * a request if idle is set, else to carry one.
+ */
+void ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
+    ngx_uint_t idle);
 
 /* gives all back; the hold is free then */
 void ngx_egress_hold_destroy(ngx_egress_hold_t *hold);
+
+/* is less than one part of so many of the zone free; the mutex is locked */
+ngx_uint_t ngx_egress_zone_scarce(ngx_slab_pool_t *shpool, ngx_uint_t parts);
 
 /* NULL: the zone is full; share locked, shpool's mutex not */
 ngx_egress_state_t *ngx_egress_state_add(ngx_egress_share_t *share,
@@ -385,6 +412,10 @@ ngx_int_t ngx_egress_log_due(ngx_msec_t *logged);
 ngx_egress_name_t *ngx_egress_name_add(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_str_t *text, ngx_uint_t gen,
     ngx_uint_t bound);
+
+/* under the mutex: the name that p points to */
+void ngx_egress_name_free(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
+    ngx_egress_name_t **p);
 
 ngx_int_t ngx_egress_resolve_init_process(ngx_cycle_t *cycle);
 
@@ -440,14 +471,18 @@ ngx_egress_set_t *ngx_egress_set(ngx_egress_service_t *svc,
 
 /* ngx_egress_balancer.c */
 
-/* the choice of an algorithm alone; NULL: all are ejected, or none is there */
+/*
+ * The choice of an algorithm alone; again: the flow has picked before.  NULL:
+ * all are ejected, or none is there.
+ */
 ngx_egress_member_t *ngx_egress_pick(ngx_egress_service_t *svc,
-    ngx_egress_set_t *set, uint64_t key, ngx_uint_t has_key);
+    ngx_egress_set_t *set, uint64_t key, ngx_uint_t has_key,
+    ngx_uint_t again);
 
 
 /* ngx_egress_outlier.c */
 
-/* brings back who has been ejected for long enough */
+/* brings back who has been ejected for long enough; locks the share */
 void ngx_egress_outlier_sweep(ngx_egress_service_t *svc);
 
 /* is the endpoint back, but not yet for all of its part of the traffic */
@@ -476,6 +511,9 @@ void ngx_egress_pool_sweep(ngx_cycle_t *cycle);
  */
 ngx_int_t ngx_egress_pool_take(ngx_egress_flow_t *flow,
     ngx_egress_state_t *state);
+
+/* closes what was taken and not used */
+void ngx_egress_kept_close(ngx_egress_flow_t *flow);
 
 
 #endif /* _NGX_EGRESS_ENDPOINT_H_INCLUDED_ */

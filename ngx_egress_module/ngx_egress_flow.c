@@ -206,6 +206,7 @@ ngx_egress_flow_reset(ngx_egress_flow_t *flow)
     flow->reason = NGX_EGRESS_REASON_NONE;
     flow->status = 0;
     flow->headers = NULL;
+    flow->body = NULL;
     flow->peers = NULL;
     flow->npeers = 0;
     flow->next = 0;

@@ -22,7 +22,6 @@ static ngx_int_t ngx_egress_init_modules(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
 static ngx_int_t ngx_egress_check_needs(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
-static ngx_int_t ngx_egress_init_process(ngx_cycle_t *cycle);
 static void ngx_egress_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_egress_init_zone(ngx_shm_zone_t *zone, void *data);
 static ngx_int_t ngx_egress_init_areas(ngx_shm_zone_t *zone,
@@ -91,7 +90,7 @@ ngx_module_t  ngx_egress_module = {
     NGX_CORE_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    ngx_egress_init_process,               /* init process */
+    NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_egress_exit_process,               /* exit process */
@@ -345,6 +344,13 @@ ngx_uint_t
 ngx_egress_zone_keys(ngx_cycle_t *cycle)
 {
     return ngx_egress_get_core_conf(cycle)->keys;
+}
+
+
+ngx_uint_t
+ngx_egress_zone_reports(ngx_cycle_t *cycle)
+{
+    return ngx_egress_get_core_conf(cycle)->reports;
 }
 
 
@@ -644,9 +650,17 @@ ngx_egress_check_needs(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_egress_init_process(ngx_cycle_t *cycle)
 {
+    static ngx_pid_t  done;
+
+    if (done == ngx_pid) {
+        return NGX_OK;
+    }
+
+    done = ngx_pid;
+
     /* not in the cache's loader and manager */
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
@@ -742,7 +756,11 @@ ngx_egress_init_areas(ngx_shm_zone_t *zone, ngx_egress_shctx_t *sh,
             != NGX_OK)
         {
             ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
-                          "zone \"%V\" is too small", &zone->shm.name);
+                          "zone \"%V\" is too small: %ui services with their "
+                          "endpoints and names take some %uzk, and rate limit "
+                          "keys and flows come to that", &zone->shm.name,
+                          ecf->services.nelts,
+                          ngx_egress_endpoint_memory(ecf) / 1024);
             return NGX_ERROR;
         }
     }
@@ -785,7 +803,9 @@ ngx_egress_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ecf->conf = ctx->conf;
     ecf->conf[ngx_egress_core_module.ctx_index] = ecf;
 
-    if (ngx_egress_status_init(cf) != NGX_OK) {
+    if (ngx_egress_status_init(cf) != NGX_OK
+        || ngx_egress_decisions_init(cf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -836,7 +856,6 @@ ngx_egress_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    ecf->keys = 65536;
     ecf->series = 10000;
     ecf->dns = 4096;
     ecf->reports = 4096;

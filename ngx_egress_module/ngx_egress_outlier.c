@@ -18,6 +18,8 @@
 #define NGX_EGRESS_RETURN_PERCENT  10
 
 
+static ngx_uint_t ngx_egress_outlier_sweeps(ngx_egress_service_t *svc,
+    ngx_msec_t now);
 static ngx_uint_t ngx_egress_outlier_due(ngx_egress_outlier_t *outlier,
     ngx_egress_state_t *state, ngx_uint_t outcome);
 static ngx_msec_t ngx_egress_outlier_eject(ngx_egress_service_t *svc,
@@ -26,7 +28,8 @@ static ngx_msec_t ngx_egress_outlier_eject(ngx_egress_service_t *svc,
 
 /*
  * Envoy's outlier detection (Istio: DestinationRule.outlierDetection):
- * ejection at once, return with an interval only.
+ * ejection at once, return with an interval only.  Without it nobody stays
+ * ejected: an older configuration may have had it.
  */
 
 void
@@ -39,13 +42,13 @@ ngx_egress_outlier_sweep(ngx_egress_service_t *svc)
     share = svc->share;
     now = ngx_current_msec;
 
-    if (now - share->swept < svc->outlier->interval) {
+    if (!ngx_egress_outlier_sweeps(svc, now)) {
         return;
     }
 
     ngx_egress_share_lock(share);
 
-    if (now - share->swept < svc->outlier->interval) {
+    if (!ngx_egress_outlier_sweeps(svc, now)) {
         ngx_egress_share_unlock(share);
         return;
     }
@@ -59,7 +62,7 @@ ngx_egress_outlier_sweep(ngx_egress_service_t *svc)
             continue;
         }
 
-        if ((ngx_msec_int_t) (now - state->ejected) < 0) {
+        if (svc->outlier && (ngx_msec_int_t) (now - state->ejected) < 0) {
             continue;
         }
 
@@ -78,24 +81,38 @@ ngx_egress_outlier_sweep(ngx_egress_service_t *svc)
 }
 
 
+/* another process's clock may be ahead of this one's */
+
+static ngx_uint_t
+ngx_egress_outlier_sweeps(ngx_egress_service_t *svc, ngx_msec_t now)
+{
+    ngx_msec_int_t  interval;
+
+    interval = svc->outlier ? svc->outlier->interval : 0;
+
+    return (ngx_msec_int_t) (now - svc->share->swept) >= interval;
+}
+
+
 ngx_uint_t
 ngx_egress_outlier_returning(ngx_egress_service_t *svc,
     ngx_egress_state_t *state)
 {
-    ngx_uint_t  percent;
-    ngx_msec_t  elapsed;
+    ngx_uint_t      percent;
+    ngx_msec_int_t  elapsed;
 
     if (svc->outlier == NULL || state->returned == 0) {
         return 0;
     }
 
-    elapsed = ngx_current_msec - state->returned;
+    elapsed = (ngx_msec_int_t) (ngx_current_msec - state->returned);
+    elapsed = ngx_max(elapsed, 0);
 
-    if (elapsed >= svc->outlier->interval) {
+    if (elapsed >= (ngx_msec_int_t) svc->outlier->interval) {
         return 0;
     }
 
-    percent = elapsed * 100 / svc->outlier->interval;
+    percent = (ngx_uint_t) elapsed * 100 / svc->outlier->interval;
     percent = ngx_max(percent, NGX_EGRESS_RETURN_PERCENT);
 
     return (ngx_uint_t) ngx_random() % 100 >= percent;

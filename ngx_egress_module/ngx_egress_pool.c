@@ -50,7 +50,9 @@ static ngx_uint_t ngx_egress_idle_fits(ngx_egress_idle_t *idle,
 static void ngx_egress_idle_remove(ngx_egress_idle_t *idle);
 static void ngx_egress_idle_close(ngx_egress_idle_t *idle);
 static ngx_uint_t ngx_egress_idle_valid(ngx_egress_idle_t *idle);
+static ngx_int_t ngx_egress_idle_quiet(ngx_event_t *ev);
 static void ngx_egress_idle_read_handler(ngx_event_t *ev);
+static void ngx_egress_kept_read_handler(ngx_event_t *ev);
 static void ngx_egress_idle_write_handler(ngx_event_t *ev);
 static ngx_int_t ngx_egress_set_keepalive(ngx_connection_t *c,
     ngx_egress_tcp_keepalive_t *ka);
@@ -259,7 +261,7 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return NULL;
     }
 
-    ngx_egress_hold_move(hold, flow->reach->hold);
+    ngx_egress_hold_move(hold, flow->reach->hold, 1);
 
     idle->svc = flow->service;
     idle->connection = c;
@@ -388,6 +390,9 @@ ngx_egress_pool_take(ngx_egress_flow_t *flow, ngx_egress_state_t *state)
             ngx_del_timer(c->read);
         }
 
+        c->read->handler = ngx_egress_kept_read_handler;
+
+        c->data = flow->reach;
         c->idle = 0;
         c->log = flow->log;
         c->read->log = flow->log;
@@ -396,7 +401,7 @@ ngx_egress_pool_take(ngx_egress_flow_t *flow, ngx_egress_state_t *state)
 
         ngx_egress_hold_drop(flow->reach->hold, NGX_EGRESS_HOLD_CONNECTION);
         ngx_egress_hold_unuse(flow->reach->hold);
-        ngx_egress_hold_move(flow->reach->hold, idle->hold);
+        ngx_egress_hold_move(flow->reach->hold, idle->hold, 0);
         ngx_egress_hold_destroy(idle->hold);
 
         flow->reach->kept = c;
@@ -446,6 +451,23 @@ ngx_egress_kept(ngx_egress_flow_t *flow)
     flow->reach->kept = NULL;
 
     return c;
+}
+
+
+void
+ngx_egress_kept_close(ngx_egress_flow_t *flow)
+{
+    ngx_egress_reach_t  *reach;
+
+    reach = flow->reach;
+
+    ngx_egress_close(reach->kept);
+    reach->kept = NULL;
+
+    /* the slot stays the flow's */
+
+    ngx_egress_hold_unuse(reach->hold);
+    reach->state = NULL;
 }
 
 
@@ -535,8 +557,8 @@ ngx_egress_pool_sweep(ngx_cycle_t *cycle)
 
 /* nothing is expected of an idle server: whatever comes is its end */
 
-static void
-ngx_egress_idle_read_handler(ngx_event_t *ev)
+static ngx_int_t
+ngx_egress_idle_quiet(ngx_event_t *ev)
 {
     int                n;
     char               buf[1];
@@ -544,20 +566,49 @@ ngx_egress_idle_read_handler(ngx_event_t *ev)
 
     c = ev->data;
 
-    if (!c->close && !ev->timedout) {
-
-        n = recv(c->fd, buf, 1, MSG_PEEK);
-
-        if (n == -1 && ngx_socket_errno == NGX_EAGAIN) {
-            ev->ready = 0;
-
-            if (ngx_handle_read_event(c->read, 0) == NGX_OK) {
-                return;
-            }
-        }
+    if (c->close || ev->timedout) {
+        return NGX_ERROR;
     }
 
-    ngx_egress_idle_close(c->data);
+    n = recv(c->fd, buf, 1, MSG_PEEK);
+
+    if (n != -1 || ngx_socket_errno != NGX_EAGAIN) {
+        return NGX_ERROR;
+    }
+
+    ev->ready = 0;
+
+    return ngx_handle_read_event(ev, 0);
+}
+
+
+static void
+ngx_egress_idle_read_handler(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    if (ngx_egress_idle_quiet(ev) != NGX_OK) {
+        ngx_egress_idle_close(c->data);
+    }
+}
+
+
+/* a flow has the connection, and does not use it yet: its body is to come */
+
+static void
+ngx_egress_kept_read_handler(ngx_event_t *ev)
+{
+    ngx_connection_t    *c;
+    ngx_egress_reach_t  *reach;
+
+    c = ev->data;
+    reach = c->data;
+
+    if (ngx_egress_idle_quiet(ev) != NGX_OK) {
+        ngx_egress_kept_close(reach->flow);
+    }
 }
 
 

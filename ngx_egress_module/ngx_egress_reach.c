@@ -32,6 +32,10 @@ static ngx_egress_peer_t *ngx_egress_next_address(ngx_egress_flow_t *flow);
 static ngx_egress_peer_t *ngx_egress_next_endpoint(ngx_egress_flow_t *flow);
 static ngx_egress_member_t *ngx_egress_choose_member(ngx_egress_flow_t *flow,
     ngx_egress_set_t *set);
+static ngx_egress_member_t *ngx_egress_kept_member(ngx_egress_flow_t *flow,
+    ngx_egress_set_t *set);
+static ngx_egress_member_t *ngx_egress_untried_member(ngx_egress_flow_t *flow,
+    ngx_egress_set_t *set);
 static ngx_uint_t ngx_egress_is_tried(ngx_egress_reach_t *reach,
     ngx_egress_state_t *state);
 static void ngx_egress_tried(ngx_egress_reach_t *reach,
@@ -418,6 +422,7 @@ ngx_egress_reach_slot(ngx_egress_flow_t *flow)
 static ngx_int_t
 ngx_egress_reach_pending(ngx_egress_flow_t *flow)
 {
+    ngx_int_t              max;
     ngx_egress_hold_t     *hold;
     ngx_egress_service_t  *svc;
 
@@ -435,9 +440,15 @@ ngx_egress_reach_pending(ngx_egress_flow_t *flow)
 
     } else {
 
-        if (ngx_egress_hold_add(hold, NGX_EGRESS_HOLD_PENDING,
-                                svc->max_pending)
-            != NGX_OK)
+        max = svc->max_pending;
+
+        /* other processes close what is idle for as many more */
+
+        if (max != NGX_EGRESS_UNLIMITED) {
+            max += svc->share->held[NGX_EGRESS_HELD_IDLE];
+        }
+
+        if (ngx_egress_hold_add(hold, NGX_EGRESS_HOLD_PENDING, max) != NGX_OK)
         {
             return ngx_egress_reach_overflow(flow, "max_pending");
         }
@@ -761,26 +772,82 @@ ngx_egress_peer_text(ngx_egress_flow_t *flow, ngx_egress_peer_t *peer)
 static ngx_egress_member_t *
 ngx_egress_choose_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
 {
-    ngx_uint_t            i;
+    ngx_egress_state_t   *last;
     ngx_egress_reach_t   *reach;
-    ngx_egress_member_t  *member, *last;
+    ngx_egress_member_t  *member;
 
     reach = flow->reach;
-
-    if (reach->kept) {
-        for (i = 0; i < set->n; i++) {
-            if (set->members[i].state == reach->state) {
-                return &set->members[i];
-            }
-        }
-
-        return NULL;
-    }
 
     if (!reach->keyed) {
         ngx_egress_key(flow);
     }
 
+    if (reach->kept) {
+        member = ngx_egress_kept_member(flow, set);
+
+        if (member) {
+            return member;
+        }
+
+        ngx_egress_kept_close(flow);
+    }
+
+    member = ngx_egress_untried_member(flow, set);
+
+    if (member || flow->service->retry == NULL || reach->ntried == 0) {
+        return member;
+    }
+
+    /* once more around, and not with the one that has just failed */
+
+    last = reach->tried[(reach->ntried - 1) % NGX_EGRESS_TRIED];
+
+    reach->ntried = 0;
+    ngx_egress_tried(reach, last);
+
+    member = ngx_egress_untried_member(flow, set);
+
+    return member ? member
+                  : ngx_egress_pick(flow->service, set, reach->key,
+                                    reach->has_key, 1);
+}
+
+
+/* NULL: its endpoint is none any more, or is not the one that is asked for */
+
+static ngx_egress_member_t *
+ngx_egress_kept_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
+{
+    ngx_uint_t            i;
+    ngx_egress_reach_t   *reach;
+    ngx_egress_member_t  *member;
+
+    reach = flow->reach;
+
+    if (reach->has_key) {
+        member = ngx_egress_untried_member(flow, set);
+
+        return (member && member->state == reach->state) ? member : NULL;
+    }
+
+    for (i = 0; i < set->n; i++) {
+        if (set->members[i].state == reach->state) {
+            return &set->members[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_egress_member_t *
+ngx_egress_untried_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
+{
+    ngx_uint_t            i;
+    ngx_egress_reach_t   *reach;
+    ngx_egress_member_t  *member, *last;
+
+    reach = flow->reach;
     last = NULL;
 
     for (i = 0; i < NGX_EGRESS_REPICKS; i++) {
@@ -788,7 +855,7 @@ ngx_egress_choose_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
         member = ngx_egress_pick(flow->service, set,
                                  ngx_egress_mix(reach->key + reach->attempts
                                                 + i),
-                                 reach->has_key);
+                                 reach->has_key, reach->attempts + i);
         if (member == NULL) {
             return NULL;
         }
@@ -819,9 +886,7 @@ ngx_egress_choose_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
         }
     }
 
-    return flow->service->retry
-           ? ngx_egress_pick(flow->service, set, reach->key, reach->has_key)
-           : NULL;
+    return NULL;
 }
 
 
@@ -845,6 +910,22 @@ ngx_egress_tried(ngx_egress_reach_t *reach, ngx_egress_state_t *state)
 {
     if (!ngx_egress_is_tried(reach, state)) {
         reach->tried[reach->ntried++ % NGX_EGRESS_TRIED] = state;
+    }
+}
+
+
+void
+ngx_egress_untry(ngx_egress_flow_t *flow)
+{
+    ngx_uint_t           i;
+    ngx_egress_reach_t  *reach;
+
+    reach = flow->reach;
+
+    for (i = 0; i < NGX_EGRESS_TRIED; i++) {
+        if (reach->tried[i] == reach->state) {
+            reach->tried[i] = NULL;
+        }
     }
 }
 

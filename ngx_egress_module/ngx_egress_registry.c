@@ -561,7 +561,8 @@ ngx_egress_service_endpoints_flaw(ngx_egress_service_t *svc)
         if (svc->resolution == NGX_EGRESS_STATIC) {
             if (ep[i].sockaddr == NULL) {
                 return "with \"resolution static\" has an endpoint "
-                       "that is not an IP address";
+                       "that is not an IP address: a name must have "
+                       "\"resolution dns\"";
             }
 
             continue;

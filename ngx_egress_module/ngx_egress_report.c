@@ -18,7 +18,6 @@
 
 
 static ngx_int_t ngx_egress_text_buffer(ngx_egress_text_t *text);
-static size_t ngx_egress_text_utf8(const u_char *p, const u_char *last);
 static void ngx_egress_json_begin(ngx_egress_text_t *text, const char *key);
 static void ngx_egress_json_quote(ngx_egress_text_t *text, ngx_str_t *value);
 static size_t ngx_egress_json_escape(u_char ch, u_char *escaped);
@@ -245,13 +244,8 @@ ngx_egress_text_str(ngx_egress_text_t *text, const char *s)
 }
 
 
-/*
- * The length of the character at p, 0 if it is none.  RFC 3629: neither
- * overlong, nor a surrogate, nor beyond U+10FFFF.
- */
-
-static size_t
-ngx_egress_text_utf8(const u_char *p, const u_char *last)
+size_t
+ngx_egress_utf8(const u_char *p, const u_char *last)
 {
     size_t    len, i;
     u_char    low, high;
@@ -456,7 +450,7 @@ ngx_egress_json_quote(ngx_egress_text_t *text, ngx_str_t *value)
 
     while (p < last) {
 
-        len = ngx_egress_text_utf8(p, last);
+        len = ngx_egress_utf8(p, last);
 
         if (len > 1 || (len == 1 && ngx_egress_json_escape(*p, escaped) == 0))
         {
@@ -555,7 +549,7 @@ ngx_egress_metric_label(ngx_egress_text_t *text, const char *name,
 
     while (p < last) {
 
-        len = ngx_egress_text_utf8(p, last);
+        len = ngx_egress_utf8(p, last);
 
         if (len == 1 && (*p == '"' || *p == '\\')) {
             ngx_egress_text_str(text, "\\");

@@ -25,7 +25,7 @@
 /* a lookup that takes longer than it may is somebody else's, after this */
 #define NGX_EGRESS_LOOKUP_OVERDUE   2000
 
-/* how long it is believed that a name has no address, at least */
+/* how long it is believed that a name has no address, within dns_ttl */
 #define NGX_EGRESS_NEGATIVE         5000
 
 /* after a failure: 1, 2, 4, 8 s, and so on to this */
@@ -51,8 +51,6 @@ static ngx_egress_name_t *ngx_egress_name_find(ngx_egress_zone_t *zone,
     ngx_str_t *text, uint32_t hash);
 static ngx_int_t ngx_egress_name_evict(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool);
-static void ngx_egress_name_free(ngx_egress_zone_t *zone,
-    ngx_slab_pool_t *shpool, ngx_egress_name_t **p);
 
 static ngx_int_t ngx_egress_name_check(ngx_egress_conf_t *ecf,
     ngx_egress_name_t *name, ngx_msec_t now, ngx_uint_t *start);
@@ -162,6 +160,7 @@ ngx_egress_name_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
 
     name->hash = hash;
     name->gen = gen;
+    name->born = gen;
     name->len = text->len;
     ngx_memcpy(name->text, text->data, text->len);
 
@@ -184,11 +183,9 @@ ngx_egress_name_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
 static ngx_int_t
 ngx_egress_name_evict(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
 {
-    ngx_msec_t           now;
     ngx_uint_t           i, tries;
     ngx_egress_name_t   *name, **p, **victim;
 
-    now = ngx_current_msec;
     victim = NULL;
     tries = NGX_EGRESS_EVICT_TRIES;
 
@@ -206,7 +203,9 @@ ngx_egress_name_evict(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
                 continue;
             }
 
-            if (victim == NULL || now - name->used > now - (*victim)->used) {
+            if (victim == NULL
+                || (ngx_msec_int_t) (name->used - (*victim)->used) < 0)
+            {
                 victim = p;
             }
 
@@ -225,7 +224,7 @@ ngx_egress_name_evict(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
 }
 
 
-static void
+void
 ngx_egress_name_free(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     ngx_egress_name_t **p)
 {
@@ -234,7 +233,7 @@ ngx_egress_name_free(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     name = *p;
     *p = name->next;
 
-    zone->asked--;
+    zone->asked -= (name->gen == 0);
 
     if (name->answer) {
         ngx_slab_free_locked(shpool, name->answer);
@@ -435,7 +434,12 @@ ngx_egress_name_check(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
 
             ngx_egress_name_forget(name);
 
-            return NGX_DECLINED;
+            /* while all are refused for it, DNS is not spared for longer */
+
+            if ((ngx_msec_int_t) (now - name->started) < NGX_EGRESS_NEGATIVE)
+            {
+                return NGX_DECLINED;
+            }
         }
 
         ngx_egress_name_begin(name, now);
@@ -506,7 +510,10 @@ ngx_egress_name_busy(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
 
     max = 2 * ecf->resolver_timeout + NGX_EGRESS_LOOKUP_OVERDUE;
 
-    return now - name->started < max && ngx_egress_alive(name->pid);
+    /* another process's clock may be ahead of this one's */
+
+    return (ngx_msec_int_t) (now - name->started) < (ngx_msec_int_t) max
+           && ngx_egress_alive(name->pid);
 }
 
 
@@ -620,7 +627,8 @@ ngx_egress_lookup_handler(ngx_resolver_ctx_t *ctx)
 }
 
 
-/* some servers refuse a question for AAAA that could answer one for A */
+/* some servers refuse a question for AAAA that could answer one for A, or deny
+   that there is such a name (RFC 4074) */
 
 static ngx_uint_t
 ngx_egress_lookup_again(ngx_egress_lookup_t *lookup, ngx_int_t state)
@@ -630,8 +638,7 @@ ngx_egress_lookup_again(ngx_egress_lookup_t *lookup, ngx_int_t state)
     ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
 
     return ecf->resolver4 != NULL && !lookup->second
-           && state != NGX_OK && state != NGX_RESOLVE_NXDOMAIN
-           && state != NGX_RESOLVE_TIMEDOUT;
+           && state != NGX_OK && state != NGX_RESOLVE_TIMEDOUT;
 }
 
 
@@ -724,12 +731,12 @@ ngx_egress_lookup_store(ngx_egress_conf_t *ecf, ngx_slab_pool_t *shpool,
         }
     }
 
+    if (name->answer->n == 0) {
+        ttl = NGX_EGRESS_NEGATIVE;
+    }
+
     ttl = ngx_max(ttl, ecf->dns_min);
     ttl = ngx_min(ttl, ecf->dns_max);
-
-    if (name->answer->n == 0) {
-        ttl = ngx_max(ttl, NGX_EGRESS_NEGATIVE);
-    }
 
     name->failures = 0;
     name->answered = now;
@@ -771,6 +778,12 @@ ngx_egress_answer_create(ngx_slab_pool_t *shpool, ngx_resolver_ctx_t *ctx)
     ngx_egress_answer_t  *answer;
 
     n = ctx ? ngx_min(ctx->naddrs, NGX_EGRESS_ADDRS_MAX) : 0;
+
+    if (n > NGX_EGRESS_ADDRS_FEW
+        && ngx_egress_zone_scarce(shpool, NGX_EGRESS_ZONE_RESERVE))
+    {
+        return NULL;
+    }
 
     answer = ngx_slab_calloc_locked(shpool,
                                     offsetof(ngx_egress_answer_t, addrs)
@@ -953,13 +966,14 @@ ngx_egress_names_refresh(ngx_egress_conf_t *ecf, ngx_egress_zone_t *zone)
 }
 
 
-/* a name that nobody used since it was answered is left alone */
+/* a name that nobody used since it was answered is left alone, and so is one
+   whose answer is too old: it waits for a flow */
 
 static ngx_uint_t
 ngx_egress_names_due(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
     ngx_msec_t now)
 {
-    return name->answer && name->answer->n
+    return ngx_egress_name_usable(ecf, name, now)
            && (ngx_msec_int_t) (now - name->refresh) >= 0
            && (ngx_msec_int_t) (name->used - name->answered) > 0
            && !ngx_egress_name_busy(ecf, name, now);

@@ -14,6 +14,9 @@
 /* states of a set are said to be in use, and so are kept */
 #define NGX_EGRESS_SET_SEEN     10000
 
+/* after this it is seen whether there is room for all endpoints now */
+#define NGX_EGRESS_SET_MISSING  1000
+
 /* turns of a smooth order, and steps to make it */
 #define NGX_EGRESS_TURNS_MAX    4096
 #define NGX_EGRESS_TURNS_STEPS  262144
@@ -35,8 +38,6 @@ typedef struct {
     ngx_egress_set_t         *set;
     ngx_egress_slot_t        *slots;
     ngx_uint_t                mask;
-    ngx_uint_t                full;        /* states that there was no room
-                                              for */
 } ngx_egress_build_t;
 
 
@@ -115,7 +116,9 @@ ngx_egress_set(ngx_egress_service_t *svc, ngx_uint_t variant, ngx_log_t *log)
 
     version = ngx_egress_names_version(svc, &svc->variants[variant]);
 
-    if (set == NULL || set->made != version) {
+    if (set == NULL || set->made != version
+        || (set->missing && now - set->checked >= NGX_EGRESS_SET_MISSING))
+    {
 
         set = ngx_egress_set_build(svc, variant, log);
         if (set == NULL) {
@@ -135,7 +138,7 @@ ngx_egress_set(ngx_egress_service_t *svc, ngx_uint_t variant, ngx_log_t *log)
         ngx_egress_set_seen(set, now);
     }
 
-    if (svc->outlier) {
+    if (svc->outlier || set->ejected || set->live == NULL) {
         ngx_egress_outlier_sweep(svc);
     }
 
@@ -171,6 +174,7 @@ ngx_egress_set_build(ngx_egress_service_t *svc, ngx_uint_t variant,
 
     if (set == NULL
         || (set->pool = pool, set->scratch = scratch,
+            set->turn = variant % svc->share->nturns,
             ngx_egress_set_gather(svc, &svc->variants[variant], set))
            != NGX_OK
         || ngx_egress_set_bind(svc, set, log) != NGX_OK)
@@ -395,10 +399,10 @@ ngx_egress_set_bind(ngx_egress_service_t *svc, ngx_egress_set_t *set,
 
     zone = ngx_egress_endpoint_zone(NULL);
 
-    if (b.full && ngx_egress_log_due(&zone->logged) == NGX_OK) {
+    if (set->missing && ngx_egress_log_due(&zone->logged) == NGX_OK) {
         ngx_log_error(NGX_LOG_CRIT, log, 0,
                       "egress zone has no room for %ui endpoints of service "
-                      "\"%V\"", b.full, &svc->name);
+                      "\"%V\"", set->missing, &svc->name);
     }
 
     return NGX_OK;
@@ -436,7 +440,7 @@ ngx_egress_set_member(ngx_egress_build_t *b, ngx_egress_member_t *m)
         slot->state = ngx_egress_state_add(b->svc->share, m->sockaddr,
                                            m->socklen);
         if (slot->state == NULL) {
-            b->full++;
+            set->missing++;
             return;
         }
     }

@@ -19,7 +19,7 @@ static ngx_int_t ngx_egress_metrics_tls(ngx_egress_report_t *report);
 static ngx_int_t ngx_egress_status_versions(ngx_egress_report_t *report);
 static ngx_int_t ngx_egress_status_gateway(ngx_egress_report_t *report);
 static ngx_int_t ngx_egress_status_services(ngx_egress_report_t *report);
-static void ngx_egress_status_service(ngx_egress_text_t *text,
+static ngx_int_t ngx_egress_status_service(ngx_egress_report_t *report,
     ngx_egress_service_t *svc);
 
 static ngx_int_t ngx_egress_explain_fill(ngx_egress_report_t *report,
@@ -32,8 +32,10 @@ static ngx_uint_t ngx_egress_explain_guess(ngx_egress_flow_t *flow,
     ngx_str_t *choice);
 static void ngx_egress_explain_error(ngx_egress_report_t *report,
     const char *error);
+static const char *ngx_egress_explain_route(ngx_egress_flow_t *flow,
+    ngx_str_t *choice);
 static ngx_int_t ngx_egress_explain_verdict(ngx_egress_report_t *report,
-    ngx_egress_flow_t *flow);
+    ngx_egress_flow_t *flow, const char *found);
 
 
 static ngx_str_t  ngx_egress_versions_name = ngx_string("versions");
@@ -57,16 +59,19 @@ ngx_egress_status_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_egress_add_report(cf, NGX_EGRESS_REPORT_METRICS,
-                              &ngx_egress_tls_part, ngx_egress_metrics_tls)
-        != NGX_OK)
+    if (ngx_egress_add_report(cf, NGX_EGRESS_REPORT_STATUS,
+                              &ngx_egress_services_name,
+                              ngx_egress_status_services)
+        != NGX_OK
+        || ngx_egress_add_report(cf, NGX_EGRESS_REPORT_METRICS,
+                                 &ngx_egress_tls_part,
+                                 ngx_egress_metrics_tls)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_egress_add_report(cf, NGX_EGRESS_REPORT_STATUS,
-                                 &ngx_egress_services_name,
-                                 ngx_egress_status_services);
+    return ngx_egress_far_init(cf);
 }
 
 
@@ -177,7 +182,9 @@ ngx_egress_status_services(ngx_egress_report_t *report)
     ngx_egress_json_open(&report->text, NULL, '[');
 
     for (i = offset; i < ecf->services.nelts && i - offset < limit; i++) {
-        ngx_egress_status_service(&report->text, svc[i]);
+        if (ngx_egress_status_service(report, svc[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     ngx_egress_json_close(&report->text);
@@ -186,14 +193,18 @@ ngx_egress_status_services(ngx_egress_report_t *report)
 }
 
 
-static void
-ngx_egress_status_service(ngx_egress_text_t *text, ngx_egress_service_t *svc)
+static ngx_int_t
+ngx_egress_status_service(ngx_egress_report_t *report,
+    ngx_egress_service_t *svc)
 {
     ngx_str_t          *host, *broken;
     ngx_uint_t          i;
     ngx_egress_port_t  *port;
+    ngx_egress_text_t  *text;
 
     static const char  *resolutions[] = { "", "static", "dns", "dynamic" };
+
+    text = &report->text;
 
     ngx_egress_json_open(text, NULL, '{');
     ngx_egress_json_string(text, "name", &svc->name);
@@ -238,7 +249,13 @@ ngx_egress_status_service(ngx_egress_text_t *text, ngx_egress_service_t *svc)
         ngx_egress_json_null(text, "broken");
     }
 
+    if (ngx_egress_far_status_service(report, svc) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_egress_json_close(text);
+
+    return NGX_OK;
 }
 
 
@@ -247,6 +264,7 @@ ngx_egress_report_explain(ngx_egress_report_t *report)
 {
     ngx_int_t           rc;
     ngx_str_t           choice;
+    const char         *found;
     ngx_egress_flow_t  *flow;
 
     flow = ngx_pcalloc(report->text.pool, sizeof(ngx_egress_flow_t));
@@ -266,9 +284,11 @@ ngx_egress_report_explain(ngx_egress_report_t *report)
         return rc;
     }
 
+    found = ngx_egress_explain_route(flow, &choice);
+
     (void) ngx_egress_decide(flow, &choice);
 
-    return ngx_egress_explain_verdict(report, flow);
+    return ngx_egress_explain_verdict(report, flow, found);
 }
 
 
@@ -462,9 +482,67 @@ ngx_egress_explain_error(ngx_egress_report_t *report, const char *error)
 }
 
 
+/*
+ * A service that a route has to choose ("lookup off") is found by its host
+ * here: one that has the port, or else the only one.  Linear, and nobody's
+ * traffic.  Says how the service is found.
+ */
+
+static const char *
+ngx_egress_explain_route(ngx_egress_flow_t *flow, ngx_str_t *choice)
+{
+    in_port_t               target;
+    ngx_str_t              *host;
+    ngx_uint_t              i, n, protocol;
+    ngx_egress_conf_t      *ecf;
+    ngx_egress_service_t  **svc, *found;
+
+    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
+    host = flow->host.len ? &flow->host : &flow->sni;
+
+    if (choice->len) {
+        return "argument";
+    }
+
+    if (ngx_egress_find_service((ngx_cycle_t *) ngx_cycle, host, flow->port,
+                                &protocol, &target))
+    {
+        return "lookup";
+    }
+
+    svc = ecf->services.elts;
+    found = NULL;
+    n = 0;
+
+    for (i = 0; i < ecf->services.nelts; i++) {
+
+        if (svc[i]->lookup || !ngx_egress_service_has_host(svc[i], host)) {
+            continue;
+        }
+
+        if (ngx_egress_service_port(svc[i], flow->port)) {
+            found = svc[i];
+            n = 1;
+            break;
+        }
+
+        found = svc[i];
+        n++;
+    }
+
+    if (n != 1) {
+        return "lookup";
+    }
+
+    *choice = found->name;
+
+    return "route";
+}
+
+
 static ngx_int_t
 ngx_egress_explain_verdict(ngx_egress_report_t *report,
-    ngx_egress_flow_t *flow)
+    ngx_egress_flow_t *flow, const char *found)
 {
     ngx_uint_t                 i;
     ngx_array_t               *parts;
@@ -485,6 +563,7 @@ ngx_egress_explain_verdict(ngx_egress_report_t *report,
     ngx_egress_json_number(text, "port", flow->port);
 
     if (flow->service) {
+        ngx_egress_json_cstring(text, "found_by", found);
         ngx_egress_json_string(text, "service", &flow->service->name);
         ngx_egress_json_string(text, "source", &flow->service->source);
         ngx_egress_json_string(text, "protocol",

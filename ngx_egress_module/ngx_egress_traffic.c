@@ -24,6 +24,10 @@ static char *ngx_egress_hash_key(ngx_conf_t *cf, ngx_egress_service_t *svc,
     ngx_str_t *key);
 static u_char *ngx_egress_hash_variable(ngx_egress_key_part_t *part,
     u_char *p, u_char *last);
+static void ngx_egress_key_ask(ngx_egress_service_t *svc,
+    ngx_egress_known_pt known, void *data);
+static ngx_int_t ngx_egress_key_unknown(ngx_cycle_t *cycle,
+    ngx_egress_service_t *svc);
 static char *ngx_egress_traffic_params(ngx_conf_t *cf,
     ngx_egress_param_t *params, void *conf);
 static char *ngx_egress_retry_list(ngx_conf_t *cf, ngx_str_t *value,
@@ -394,6 +398,89 @@ ngx_egress_hash_variable(ngx_egress_key_part_t *part, u_char *p, u_char *last)
     part->hash = ngx_hash_strlow(name, name, part->text.len);
 
     return p + bracket;
+}
+
+
+ngx_int_t
+ngx_egress_check_keys(ngx_cycle_t *cycle, ngx_uint_t subsystem,
+    ngx_egress_known_pt known, void *data)
+{
+    ngx_uint_t              i;
+    ngx_egress_conf_t      *ecf;
+    ngx_egress_service_t  **svc;
+
+    ecf = ngx_egress_get_core_conf(cycle);
+    svc = ecf->services.elts;
+
+    for (i = 0; i < ecf->services.nelts; i++) {
+        ngx_egress_key_ask(svc[i], known, data);
+    }
+
+    ecf->keyed |= (ngx_uint_t) 1 << subsystem;
+
+    for (i = 0; i < NGX_EGRESS_SUBSYSTEMS; i++) {
+        if (ecf->uses[i].block && !((ecf->keyed >> i) & 1)) {
+            return NGX_OK;
+        }
+    }
+
+    for (i = 0; i < ecf->services.nelts; i++) {
+        if (ngx_egress_key_unknown(cycle, svc[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_egress_key_ask(ngx_egress_service_t *svc, ngx_egress_known_pt known,
+    void *data)
+{
+    ngx_uint_t              i;
+    ngx_egress_key_part_t  *part;
+
+    if (svc->hash_key == NULL) {
+        return;
+    }
+
+    part = svc->hash_key->elts;
+
+    for (i = 0; i < svc->hash_key->nelts; i++) {
+        if (part[i].variable && !part[i].known) {
+            part[i].known = known(data, &part[i].text, part[i].hash);
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_egress_key_unknown(ngx_cycle_t *cycle, ngx_egress_service_t *svc)
+{
+    ngx_uint_t              i;
+    ngx_egress_key_part_t  *part;
+
+    if (svc->hash_key == NULL) {
+        return NGX_OK;
+    }
+
+    part = svc->hash_key->elts;
+
+    for (i = 0; i < svc->hash_key->nelts; i++) {
+
+        if (!part[i].variable || part[i].known) {
+            continue;
+        }
+
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "unknown \"%V\" variable in \"balance hash\" of service "
+                      "\"%V\" in %s:%ui", &part[i].text, &svc->name,
+                      svc->file, svc->line);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 

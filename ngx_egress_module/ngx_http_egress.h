@@ -20,6 +20,13 @@
  */
 ngx_egress_flow_t *ngx_http_egress_get_flow(ngx_http_request_t *r);
 
+/*
+ * The path that is sent if it is not the client's own request target, but
+ * r->uri, or what a location makes of it: "proxy_pass http://egress/path",
+ * rewrites, redirects, subrequests.  NGX_DECLINED: it is the client's.
+ */
+ngx_int_t ngx_http_egress_sent_path(ngx_http_request_t *r, ngx_str_t *path);
+
 
 /* ngx_http_egress_report.c: directives of a location */
 

@@ -27,6 +27,7 @@ typedef struct {
     ngx_str_t                      cache_key; /* "proxy_cache_key" */
     ngx_uint_t                     passes;    /* "..._pass" directives */
     ngx_module_t                  *passer;    /* of the last one */
+    ngx_str_t                      uri;       /* its path, or empty */
     ngx_uint_t                     http2;     /* is spoken to services; set
                                                  when all is known */
 } ngx_http_egress_loc_conf_t;
@@ -127,6 +128,7 @@ static ngx_int_t ngx_http_egress_reinit_request(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_process_header(ngx_http_request_t *r);
 static void ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
     ngx_http_upstream_t *u);
+static ngx_uint_t ngx_http_egress_repeatable(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_egress_idempotent(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_get_peer(ngx_peer_connection_t *pc,
     void *data);
@@ -153,6 +155,7 @@ static ngx_int_t ngx_http_egress_wrap_passes(ngx_conf_t *cf);
 static void ngx_http_egress_unwrap_passes(void *data);
 static char *ngx_http_egress_pass(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static void ngx_http_egress_pass_uri(ngx_conf_t *cf, ngx_str_t *uri);
 static void *ngx_http_egress_create_srv_conf(ngx_conf_t *cf);
 static void *ngx_http_egress_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -171,6 +174,9 @@ static char *ngx_http_egress_port(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_http_egress_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_egress_check_keys(ngx_cycle_t *cycle, void *data);
+static ngx_uint_t ngx_http_egress_known(void *data, ngx_str_t *name,
+    ngx_uint_t hash);
 static ngx_int_t ngx_http_egress_check_upstreams(ngx_conf_t *cf);
 static void ngx_http_egress_no_resumption(ngx_conf_t *cf);
 static ngx_http_ssl_srv_conf_t *ngx_http_egress_ssl(
@@ -265,7 +271,7 @@ ngx_module_t  ngx_http_egress_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_egress_init_process,               /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -566,7 +572,7 @@ ngx_http_egress_refuse(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
         break;
 
     case NGX_EGRESS_RATE_LIMITED:
-        cv.value = ngx_http_egress_limit_text;
+        cv.value = flow->body ? *flow->body : ngx_http_egress_limit_text;
         break;
 
     default:
@@ -740,6 +746,7 @@ ngx_http_egress_cleanup(void *data)
         ngx_del_timer(&ctx->timer);
     }
 
+    ngx_egress_account(&ctx->flow);
     ngx_egress_release(&ctx->flow);
 }
 
@@ -1014,7 +1021,7 @@ static void
 ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
     ngx_http_upstream_conf_t *conf)
 {
-    ngx_uint_t               idempotent;
+    ngx_uint_t               repeatable;
     ngx_http_egress_next_t  *next;
 
     conf->next_upstream_tries = 0;
@@ -1023,17 +1030,17 @@ ngx_http_egress_set_next(ngx_http_egress_ctx_t *ctx,
                           |NGX_HTTP_UPSTREAM_FT_TIMEOUT
                           |NGX_HTTP_UPSTREAM_FT_INVALID_HEADER;
 
-    idempotent = ngx_http_egress_idempotent(ctx->request);
+    repeatable = ngx_http_egress_repeatable(ctx->request);
 
     for (next = ngx_http_egress_nexts; next->status; next++) {
-        if (ngx_egress_may_retry(&ctx->flow, next->status, 1, idempotent)) {
+        if (ngx_egress_may_retry(&ctx->flow, next->status, 1, repeatable)) {
             conf->next_upstream |= next->mask;
         }
     }
 
     /* what any other status is made, for a moment */
 
-    if (idempotent) {
+    if (repeatable) {
         conf->next_upstream |= NGX_HTTP_UPSTREAM_FT_HTTP_502;
     }
 }
@@ -1102,7 +1109,7 @@ ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
     status = u->headers_in.status_n;
 
     if (!ngx_egress_may_retry(flow, status, 1,
-                            ngx_http_egress_idempotent(ctx->request)))
+                              ngx_http_egress_repeatable(ctx->request)))
     {
         if (status == NGX_HTTP_BAD_GATEWAY) {
             u->peer.tries = 1;
@@ -1131,6 +1138,15 @@ ngx_http_egress_retry_status(ngx_http_egress_ctx_t *ctx,
 
     ctx->status = status;
     u->headers_in.status_n = NGX_HTTP_BAD_GATEWAY;
+}
+
+
+/* once it was sent; a body that was passed on as it came is gone */
+
+static ngx_uint_t
+ngx_http_egress_repeatable(ngx_http_request_t *r)
+{
+    return !r->request_body_no_buffering && ngx_http_egress_idempotent(r);
 }
 
 
@@ -1257,7 +1273,14 @@ ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
     }
 
     u = ctx->request->upstream;
-    status = ctx->status ? ctx->status : u->headers_in.status_n;
+
+    /* without a connection, what is there is of the attempt before */
+
+    status = 0;
+
+    if (pc->connection) {
+        status = ctx->status ? ctx->status : u->headers_in.status_n;
+    }
 
     ctx->failure = 0;
 
@@ -1292,7 +1315,7 @@ ngx_http_egress_free_peer(ngx_peer_connection_t *pc, void *data,
 static void
 ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
 {
-    ngx_uint_t            sent, idempotent;
+    ngx_uint_t            sent;
     ngx_connection_t     *c;
     ngx_egress_flow_t    *flow;
     ngx_http_upstream_t  *u;
@@ -1301,25 +1324,26 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
     c = pc->connection;
     flow = &ctx->flow;
 
-    sent = u->request_sent;
+    sent = (c && u->request_sent);
 
     if (ctx->timedout
-        || (sent && c && (c->read->timedout || c->write->timedout)))
+        || (sent && (c->read->timedout || c->write->timedout)))
     {
         ctx->failure = NGX_EGRESS_UPSTREAM_TIMEOUT;
+
+    } else if (pc->cached) {
+        ngx_egress_untry(flow);
 
     } else if (!sent) {
         ctx->failure = (c && c->ssl && !c->ssl->handshaked)
                        ? NGX_EGRESS_TLS_FAILED : NGX_EGRESS_CONNECT_FAILED;
     }
 
-    idempotent = ngx_http_egress_idempotent(ctx->request);
-
     if (!ngx_egress_has_retry(flow)) {
 
         /* nginx takes a method that it doesn't know for an idempotent one */
 
-        if (sent && !idempotent
+        if (sent && !ngx_http_egress_idempotent(ctx->request)
             && !(u->conf->next_upstream
                  & NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT))
         {
@@ -1330,11 +1354,15 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
         return;
     }
 
-    if (ngx_egress_may_retry(flow, 0, sent, idempotent)) {
+    /* nginx gives one more try for a connection that had been idle */
 
+    pc->cached = 0;
+
+    if (ngx_egress_may_retry(flow, 0, sent,
+                             ngx_http_egress_repeatable(ctx->request)))
+    {
         if (pc->tries == 0) {
             flow->exhausted = (ngx_egress_tries(flow) > 1);
-            pc->cached = 0;
             return;
         }
 
@@ -1343,10 +1371,7 @@ ngx_http_egress_failed(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc)
         }
     }
 
-    /* nor once more because the connection had been idle */
-
     pc->tries = 0;
-    pc->cached = 0;
 }
 
 
@@ -1358,7 +1383,9 @@ ngx_http_egress_keep(ngx_http_egress_ctx_t *ctx, ngx_peer_connection_t *pc,
 
     u = ctx->request->upstream;
 
-    if (pc->connection == NULL || (state & NGX_PEER_FAILED)
+    /* who tries again goes on with the slot, NGX_PEER_NEXT included */
+
+    if (pc->connection == NULL || state != 0
         || !u->keepalive || !u->request_body_sent)
     {
         return;
@@ -1582,12 +1609,87 @@ ngx_http_egress_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         } else {
             elcf->passes++;
             elcf->passer = pass->passer;
+            ngx_http_egress_pass_uri(cf, &elcf->uri);
         }
 
         return pass->set(cf, cmd, conf);
     }
 
     return NGX_CONF_ERROR;
+}
+
+
+/* "http://name/path": the path takes the place of the location's prefix */
+
+static void
+ngx_http_egress_pass_uri(ngx_conf_t *cf, ngx_str_t *uri)
+{
+    u_char     *p, *last;
+    ngx_str_t  *value;
+
+    ngx_str_null(uri);
+
+    if (cf->args->nelts < 2) {
+        return;
+    }
+
+    value = cf->args->elts;
+
+    p = value[1].data;
+    last = p + value[1].len;
+
+    if (ngx_strncmp(p, "http://", 7) == 0) {
+        p += 7;
+
+    } else if (ngx_strncmp(p, "https://", 8) == 0) {
+        p += 8;
+    }
+
+    p = ngx_strlchr(p, last, '/');
+
+    if (p) {
+        uri->data = p;
+        uri->len = last - p;
+    }
+}
+
+
+ngx_int_t
+ngx_http_egress_sent_path(ngx_http_request_t *r, ngx_str_t *path)
+{
+    u_char                      *p;
+    size_t                       prefix, len;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_egress_loc_conf_t  *elcf;
+
+    elcf = ngx_http_get_module_loc_conf(r, ngx_http_egress_module);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (r == r->main && r->valid_unparsed_uri && elcf->uri.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    /* as ngx_http_proxy_create_request() */
+
+    prefix = (elcf->uri.len && r->valid_location
+              && clcf->name.len <= r->uri.len) ? clcf->name.len : 0;
+
+    len = r->uri.len - prefix;
+
+    path->len = elcf->uri.len + len
+                + 2 * ngx_escape_uri(NULL, r->uri.data + prefix, len,
+                                     NGX_ESCAPE_URI);
+
+    path->data = ngx_pnalloc(r->pool, path->len);
+    if (path->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(path->data, elcf->uri.data, elcf->uri.len);
+
+    (void) ngx_escape_uri(p, r->uri.data + prefix, len, NGX_ESCAPE_URI);
+
+    return NGX_OK;
 }
 
 
@@ -1613,7 +1715,7 @@ ngx_http_egress_create_loc_conf(ngx_conf_t *cf)
      *
      *     conf->service, file, passer = NULL
      *     conf->line, passes = 0
-     *     conf->cache_key = { 0, NULL }
+     *     conf->cache_key, uri = { 0, NULL }
      */
 
     conf->enable = NGX_CONF_UNSET;
@@ -1642,6 +1744,7 @@ ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->enable, prev->enable, 0);
     ngx_conf_merge_value(conf->port, prev->port, 0);
     ngx_conf_merge_value(conf->reason_header, prev->reason_header, 0);
+    ngx_conf_merge_str_value(conf->uri, prev->uri, "");
 
     if (conf->service == NULL) {
         conf->service = prev->service;
@@ -1962,6 +2065,13 @@ ngx_http_egress_init(ngx_conf_t *cf)
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
+    if (ngx_egress_used(cf, NGX_EGRESS_HTTP)
+        && ngx_egress_add_check(cf, ngx_http_egress_check_keys, cmcf)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
     if (h == NULL) {
         return NGX_ERROR;
@@ -1976,6 +2086,42 @@ ngx_http_egress_init(ngx_conf_t *cf)
     ngx_http_top_body_filter = ngx_http_egress_body_filter;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_egress_check_keys(ngx_cycle_t *cycle, void *data)
+{
+    return ngx_egress_check_keys(cycle, NGX_EGRESS_HTTP,
+                                 ngx_http_egress_known, data);
+}
+
+
+/* as ngx_http_get_variable() finds it */
+
+static ngx_uint_t
+ngx_http_egress_known(void *data, ngx_str_t *name, ngx_uint_t hash)
+{
+    ngx_http_core_main_conf_t *cmcf = data;
+
+    ngx_uint_t            i;
+    ngx_http_variable_t  *v;
+
+    if (ngx_hash_find(&cmcf->variables_hash, hash, name->data, name->len)) {
+        return 1;
+    }
+
+    v = cmcf->prefix_variables.elts;
+
+    for (i = 0; i < cmcf->prefix_variables.nelts; i++) {
+        if (name->len >= v[i].name.len
+            && ngx_strncmp(name->data, v[i].name.data, v[i].name.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

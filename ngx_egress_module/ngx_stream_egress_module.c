@@ -120,6 +120,8 @@ static void ngx_stream_egress_failed(ngx_stream_egress_ctx_t *ctx,
     ngx_uint_t failure);
 static void ngx_stream_egress_close(ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_client_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_stream_egress_client_gone(ngx_connection_t *c,
+    ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_idle(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_idle_handler(ngx_event_t *ev);
@@ -164,6 +166,9 @@ static char *ngx_stream_egress_port(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_stream_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_stream_egress_init(ngx_conf_t *cf);
+static ngx_int_t ngx_stream_egress_check_keys(ngx_cycle_t *cycle, void *data);
+static ngx_uint_t ngx_stream_egress_known(void *data, ngx_str_t *name,
+    ngx_uint_t hash);
 static ngx_int_t ngx_stream_egress_check_upstreams(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_egress_listeners(ngx_conf_t *cf);
 
@@ -280,7 +285,7 @@ ngx_module_t  ngx_stream_egress_module = {
     NGX_STREAM_MODULE,                     /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_egress_init_process,               /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -911,6 +916,8 @@ ngx_stream_egress_wake(ngx_egress_flow_t *flow)
     s = flow->data;
     ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
 
+    ngx_egress_account(flow);
+
     if (flow->verdict == NGX_EGRESS_DENIED) {
         ngx_stream_egress_refuse(s, ctx);
         return;
@@ -1202,8 +1209,46 @@ ngx_stream_egress_close(ngx_stream_egress_ctx_t *ctx)
 static void
 ngx_stream_egress_client_handler(ngx_event_t *ev)
 {
+    ngx_connection_t         *c;
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
     ngx_log_debug0(NGX_LOG_DEBUG_STREAM, ev->log, 0,
                    "egress client event while waiting");
+
+    c = ev->data;
+    s = c->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+
+    if (!ev->write && ngx_stream_egress_client_gone(c, ctx)) {
+        ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                      "client closed connection before egress service was "
+                      "reached");
+        ngx_stream_finalize_session(s, NGX_STREAM_OK);
+    }
+}
+
+
+/*
+ * Who has closed one half may still wait for an answer to what it sent, but
+ * not in the middle of a handshake.
+ */
+
+static ngx_uint_t
+ngx_stream_egress_client_gone(ngx_connection_t *c,
+    ngx_stream_egress_ctx_t *ctx)
+{
+    int     n;
+    u_char  buf[1];
+
+    n = recv(c->fd, buf, 1, MSG_PEEK);
+
+    if (n == -1) {
+        return ngx_socket_errno != NGX_EAGAIN;
+    }
+
+    return n == 0 && ctx->flow.tls;
 }
 
 
@@ -1410,6 +1455,7 @@ ngx_stream_egress_cleanup(void *data)
         ngx_del_timer(&ctx->idle);
     }
 
+    ngx_egress_account(&ctx->flow);
     ngx_stream_egress_close(ctx);
     ngx_egress_release(&ctx->flow);
 }
@@ -1894,6 +1940,13 @@ ngx_stream_egress_init(ngx_conf_t *cf)
 
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
 
+    if (ngx_egress_used(cf, NGX_EGRESS_STREAM)
+        && ngx_egress_add_check(cf, ngx_stream_egress_check_keys, cmcf)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     h = ngx_array_push(&cmcf->phases[NGX_STREAM_SSL_PHASE].handlers);
     if (h == NULL) {
         return NGX_ERROR;
@@ -1909,6 +1962,42 @@ ngx_stream_egress_init(ngx_conf_t *cf)
     *h = ngx_stream_egress_preread_handler;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_stream_egress_check_keys(ngx_cycle_t *cycle, void *data)
+{
+    return ngx_egress_check_keys(cycle, NGX_EGRESS_STREAM,
+                                 ngx_stream_egress_known, data);
+}
+
+
+/* as ngx_stream_get_variable() finds it */
+
+static ngx_uint_t
+ngx_stream_egress_known(void *data, ngx_str_t *name, ngx_uint_t hash)
+{
+    ngx_stream_core_main_conf_t *cmcf = data;
+
+    ngx_uint_t              i;
+    ngx_stream_variable_t  *v;
+
+    if (ngx_hash_find(&cmcf->variables_hash, hash, name->data, name->len)) {
+        return 1;
+    }
+
+    v = cmcf->prefix_variables.elts;
+
+    for (i = 0; i < cmcf->prefix_variables.nelts; i++) {
+        if (name->len >= v[i].name.len
+            && ngx_strncmp(name->data, v[i].name.data, v[i].name.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

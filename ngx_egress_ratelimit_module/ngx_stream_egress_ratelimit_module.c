@@ -11,18 +11,28 @@
 
 
 typedef struct {
-    ngx_array_t              *limits;      /* ngx_egress_limit_t *; or NULL */
+    ngx_array_t  *limits;    /* ngx_egress_ratelimit_limit_t *; or NULL */
+    ngx_array_t  *descriptors;
+                             /* of ngx_array_t *, of
+                                ngx_egress_ratelimit_action_t; or NULL */
 } ngx_stream_egress_ratelimit_srv_conf_t;
 
 
 static ngx_int_t ngx_stream_egress_ratelimit_step(ngx_egress_flow_t *flow);
-static ngx_int_t ngx_stream_egress_ratelimit_key(ngx_egress_flow_t *flow,
-    void *key, ngx_str_t *value);
+static ngx_int_t ngx_stream_egress_ratelimit_value(ngx_egress_flow_t *flow,
+    void *value, ngx_str_t *text);
+static ngx_int_t ngx_stream_egress_ratelimit_variable(ngx_egress_flow_t *flow,
+    ngx_str_t *name, ngx_uint_t hash, ngx_str_t *value);
+static uint64_t ngx_stream_egress_ratelimit_bytes(ngx_egress_flow_t *flow);
 static void *ngx_stream_egress_ratelimit_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_stream_egress_ratelimit_merge_srv_conf(ngx_conf_t *cf,
     void *parent, void *child);
 static char *ngx_stream_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_stream_egress_ratelimit_descriptor(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_stream_egress_ratelimit_compile(ngx_conf_t *cf,
+    ngx_str_t *text, void **value);
 static ngx_int_t ngx_stream_egress_ratelimit_init(ngx_conf_t *cf);
 
 
@@ -31,6 +41,14 @@ static ngx_command_t  ngx_stream_egress_ratelimit_commands[] = {
     { ngx_string("egress_ratelimit"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
       ngx_stream_egress_ratelimit,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("egress_ratelimit_descriptor"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF
+          |NGX_CONF_1MORE,
+      ngx_stream_egress_ratelimit_descriptor,
       NGX_STREAM_SRV_CONF_OFFSET,
       0,
       NULL },
@@ -61,7 +79,7 @@ ngx_module_t  ngx_stream_egress_ratelimit_module = {
     NGX_STREAM_MODULE,                     /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_egress_ratelimit_init_process,     /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -78,16 +96,49 @@ ngx_stream_egress_ratelimit_step(ngx_egress_flow_t *flow)
     rscf = ngx_stream_get_module_srv_conf((ngx_stream_session_t *) flow->data,
                                           ngx_stream_egress_ratelimit_module);
 
-    return ngx_egress_ratelimit(flow, rscf->limits,
-                                ngx_stream_egress_ratelimit_key);
+    if (flow->variable == NULL) {
+        flow->variable = ngx_stream_egress_ratelimit_variable;
+    }
+
+    return ngx_egress_ratelimit(flow, rscf->limits, rscf->descriptors,
+                              ngx_stream_egress_ratelimit_value,
+                              ngx_stream_egress_ratelimit_bytes);
 }
 
 
 static ngx_int_t
-ngx_stream_egress_ratelimit_key(ngx_egress_flow_t *flow, void *key,
-    ngx_str_t *value)
+ngx_stream_egress_ratelimit_value(ngx_egress_flow_t *flow, void *value,
+    ngx_str_t *text)
 {
-    return ngx_stream_complex_value(flow->data, key, value);
+    return ngx_stream_complex_value(flow->data, value, text);
+}
+
+
+static ngx_int_t
+ngx_stream_egress_ratelimit_variable(ngx_egress_flow_t *flow, ngx_str_t *name,
+    ngx_uint_t hash, ngx_str_t *value)
+{
+    ngx_stream_variable_value_t  *v;
+
+    v = ngx_stream_get_variable(flow->data, name, hash);
+
+    if (v == NULL || v->not_found) {
+        return NGX_DECLINED;
+    }
+
+    value->len = v->len;
+    value->data = v->data;
+
+    return NGX_OK;
+}
+
+
+static uint64_t
+ngx_stream_egress_ratelimit_bytes(ngx_egress_flow_t *flow)
+{
+    ngx_stream_session_t *s = flow->data;
+
+    return (uint64_t) s->received + s->connection->sent;
 }
 
 
@@ -102,6 +153,7 @@ ngx_stream_egress_ratelimit_create_srv_conf(ngx_conf_t *cf)
     }
 
     rscf->limits = NGX_CONF_UNSET_PTR;
+    rscf->descriptors = NGX_CONF_UNSET_PTR;
 
     return rscf;
 }
@@ -111,10 +163,11 @@ static char *
 ngx_stream_egress_ratelimit_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child)
 {
-    ngx_stream_egress_ratelimit_srv_conf_t *prev = parent;
-    ngx_stream_egress_ratelimit_srv_conf_t *conf = child;
+    ngx_stream_egress_ratelimit_srv_conf_t  *prev = parent;
+    ngx_stream_egress_ratelimit_srv_conf_t  *conf = child;
 
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
+    ngx_conf_merge_ptr_value(conf->descriptors, prev->descriptors, NULL);
 
     return NGX_CONF_OK;
 }
@@ -125,33 +178,40 @@ ngx_stream_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_egress_ratelimit_srv_conf_t *rscf = conf;
 
-    char                              *rv;
-    ngx_str_t                          key;
-    ngx_egress_limit_t                *limit;
-    ngx_stream_compile_complex_value_t   ccv;
+    return ngx_egress_ratelimit_limit(cf, &rscf->limits,
+                                      ngx_stream_egress_ratelimit_compile);
+}
 
-    rv = ngx_egress_ratelimit_limit(cf, &rscf->limits, &limit, &key);
 
-    if (rv != NGX_CONF_OK || limit == NULL || key.len == 0) {
-        return rv;
-    }
+static char *
+ngx_stream_egress_ratelimit_descriptor(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_stream_egress_ratelimit_srv_conf_t *rscf = conf;
 
-    limit->key = ngx_palloc(cf->pool, sizeof(ngx_stream_complex_value_t));
-    if (limit->key == NULL) {
-        return NGX_CONF_ERROR;
+    return ngx_egress_ratelimit_actions(cf, &rscf->descriptors,
+                                        ngx_stream_egress_ratelimit_compile);
+}
+
+
+static ngx_int_t
+ngx_stream_egress_ratelimit_compile(ngx_conf_t *cf, ngx_str_t *text,
+    void **value)
+{
+    ngx_stream_compile_complex_value_t  ccv;
+
+    *value = ngx_palloc(cf->pool, sizeof(ngx_stream_complex_value_t));
+    if (*value == NULL) {
+        return NGX_ERROR;
     }
 
     ngx_memzero(&ccv, sizeof(ngx_stream_compile_complex_value_t));
 
     ccv.cf = cf;
-    ccv.value = &key;
-    ccv.complex_value = limit->key;
+    ccv.value = text;
+    ccv.complex_value = *value;
 
-    if (ngx_stream_compile_complex_value(&ccv) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return ngx_stream_compile_complex_value(&ccv);
 }
 
 

@@ -38,7 +38,7 @@ my %place = (
 my @meta = ('\\"', "'", '\\\\', '$', ';', '{', '}', '\\n', '\\r', '\\t',
 	'\\0', '\\x7f');
 
-$t->plan(27 + keys(%place) * @meta);
+$t->plan(28 + keys(%place) * @meta);
 
 ###############################################################################
 
@@ -85,13 +85,16 @@ is((ctl("convert --strict -f $istio"))[0], 1, 'strict: no resolver');
 $conf = (ctl("convert -f $istio --listen 443=127.0.0.1:8443 --path "
 	. "/etc/istio/external-certs=/certs --endpoint "
 	. "external-db.example.com:5432=127.0.0.1:15432 --system-ca /ca.crt "
-	. "--allow-address 127.0.1.0/24 --resolver 127.0.0.1 --access-log /log"))[1];
+	. "--allow-address 127.0.1.0/24 --resolver 127.0.0.1 --access-log /log "
+	. "--admin-socket /run/a.sock"))[1];
 
 like($conf, qr/listen       127.0.0.1:8443 ssl;/, 'listen');
 like($conf, qr!tls_certificate  /certs/client.crt;!, 'path');
 like($conf, qr/endpoint    127.0.0.1 port=15432;/, 'endpoint');
 like($conf, qr!tls_trusted_certificate  /ca.crt;!, 'system CA');
 like($conf, qr!allow_address    127.0.1.0/24;!, 'allow address');
+like($conf, qr!listen      unix:/run/a.sock;.*egress_explain;!s,
+	'admin socket');
 
 # what comes out is what nginx takes
 
@@ -104,7 +107,7 @@ my $r = Test::Nginx::repository();
 ctl("convert -f $istio --resolver 127.0.0.1 --mesh-certificate $d/client.crt "
 	. "--mesh-key $d/client.key --mesh-ca $d/ca.crt --access-log $d/a.log "
 	. "--path /etc/istio/external-certs=$d --system-ca $d/ca.crt "
-	. "--proxy-conf $r/conf/egress_proxy.conf "
+	. "--proxy-conf $r/conf/egress_proxy.conf --admin-socket $d/admin.sock "
 	. join(' ', map { "--listen $_=127.0.0.1:" . port(8000 + $_ % 90) }
 		80, 443, 5432) . " -o $d/out.conf");
 

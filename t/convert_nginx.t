@@ -30,6 +30,10 @@ $t->plan(2 * @names);
 $t->ca('ca');
 $t->cert('ca', 'gateway', 'DNS:gateway');
 
+# where nginx's own default of an access log is relative
+
+mkdir "$d/logs";
+
 my $modules = join("\n", $t->load_modules());
 
 ###############################################################################

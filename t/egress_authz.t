@@ -246,7 +246,7 @@ is(body('frontend', 'any.example.com', '/plain'),
 is(code('frontend', 'api.example.com'), 200, 'principal');
 is(code('frontend', 'API.EXAMPLE.com'), 200, 'host in upper case');
 is(code('frontend', 'api.example.com.'), 200, 'host with trailing dot');
-is(code('frontend', 'api.example.com:8888'), 200, 'host with port');
+is(code('frontend', 'api.example.com:8888'), 403, 'host with port');
 is(code('old', 'api.example.com'), 200, 'trust domain alias');
 is(code('foreign', 'api.example.com'), 403, 'foreign trust domain');
 is(code('frontend2', 'api.example.com'), 403, 'longer name');

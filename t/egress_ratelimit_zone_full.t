@@ -21,9 +21,10 @@ use Test::Nginx;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-# keys: one for the bucket without keys, four for each of the others
+# keys: four for each of the buckets that have some
 
-my $t = Test::Nginx->new()->write_file_expand('nginx.conf', <<'EOF');
+my $t = Test::Nginx->new()->expect(qr/is too small/)
+	->write_file_expand('nginx.conf', <<'EOF');
 
 %%TEST_GLOBALS%%
 
@@ -33,7 +34,7 @@ events {
 }
 
 egress {
-    zone  64k  keys=13;
+    zone  64k  keys=20;
 
     service api {
         host api.example.com;  port 80 http;
@@ -41,9 +42,11 @@ egress {
     }
 
     bucket plain   { tokens 3; interval 1000s; }
-    bucket closed  { tokens 2; interval 1000s; }
-    bucket opened  { tokens 2; interval 1000s; on_full allow; }
-    bucket brief   { tokens 2; interval 600ms; }
+    bucket closed  { tokens 2; interval 1000s; share 100%; }
+    bucket opened  { tokens 2; interval 1000s; share 100%; on_full allow; }
+    bucket brief   { tokens 2; interval 600ms; share 100%; }
+    bucket half    { tokens 2; interval 1000s; }
+    bucket quarter { tokens 2; interval 1000s; share 25; }
 }
 
 http {
@@ -86,6 +89,16 @@ http {
             egress_ratelimit  bucket=brief  key=$arg_k;
             proxy_pass        http://egress;
         }
+
+        location /half {
+            egress_ratelimit  bucket=half  key=$arg_k;
+            proxy_pass        http://egress;
+        }
+
+        location /quarter {
+            egress_ratelimit  bucket=quarter  key=$arg_k;
+            proxy_pass        http://egress;
+        }
     }
 
     server {
@@ -99,7 +112,7 @@ http {
 
 EOF
 
-$t->run()->plan(12);
+$t->run()->plan(19);
 
 ###############################################################################
 
@@ -126,30 +139,52 @@ is(flood('/brief', 6), '200 200 200 200 429 429', 'brief');
 select undef, undef, undef, 0.7;
 is(flood('/brief', 4, 10), '200 200 200 200', 'brief, room again');
 
+# one client can't fill the table for others, which share what they have
+
+is(flood('/half', 4), '200 200 429 429', 'half of the keys');
+is(flood('/half', 4, 1, '127.0.0.2'), '200 200 200 200', 'another client');
+is(flood('/half', 1, 5, '127.0.0.3'), '429', 'and all are taken');
+is(flood('/half', 1, 1, '127.0.0.3'), '429', 'but not a key of others');
+is(flood('/quarter', 2), '200 429', 'a quarter');
+is(flood('/quarter', 3, 2, '127.0.0.2'), '200 429 429', 'another quarter');
+
 $t->stop();
 
 my $n = () = $t->read_file('error.log') =~ /has no room for another key/g;
 
-# three buckets, at most one line a second of each
+# five buckets, at most one line a second of each
 
-ok($n >= 2 && $n <= 12, "logged $n times");
+ok($n >= 4 && $n <= 20, "logged $n times");
+
+$t->write_file_expand('nginx.conf', $t->read_file('nginx.conf')
+	=~ s/keys=20/keys=4/r);
+
+my ($status, $out) = $t->test_config();
+
+like($out, qr/"keys=4" of "zone" is too small for 5 buckets with keys/,
+	'too few keys');
 
 ###############################################################################
 
 sub flood {
-	my ($uri, $n, $first) = @_;
+	my ($uri, $n, $first, $from) = @_;
 
 	$first ||= 1;
 
-	return join ' ', map { get("$uri?k=$_") } $first .. $first + $n - 1;
+	return join ' ', map { get("$uri?k=$_", $from) }
+		$first .. $first + $n - 1;
 }
 
 sub get {
-	my ($uri) = @_;
+	my ($uri, $from) = @_;
 
-	http_get($uri, host => 'api.example.com') =~ / (\d\d\d)/;
+	my $s = IO::Socket::INET->new(
+		PeerAddr => '127.0.0.1:' . port(8080),
+		LocalAddr => $from || '127.0.0.1'
+	) or die "can't connect: $!\n";
 
-	return $1;
+	return http_get($uri, host => 'api.example.com', socket => $s)
+		=~ / (\d\d\d)/ ? $1 : 'none';
 }
 
 ###############################################################################

@@ -309,7 +309,7 @@ my @service = (
 	[ 'address 192.0.2.1; port 1 tcp; lookup off;' ],
 );
 
-$t->plan(@good + @bad + @twice + @service + 9);
+$t->plan(@good + @bad + @twice + @service + 23);
 
 ###############################################################################
 
@@ -360,6 +360,31 @@ $t->write_file('a.inc', "\nservice a {\nhost a;\n\nretry attempts=x;\n}\n");
 like(egress('include a.inc;'),
 	qr/invalid parameter "attempts=x" in \S+a\.inc:5$/m, 'line, include');
 
+# a variable of a key has to be known to http or to stream, where egress is on
+
+my $http = 'http { access_log off; map $host $mine { default a; } '
+	. 'upstream egress { egress_balance; } server { listen 127.0.0.1:8080; %s '
+	. 'location / { proxy_pass http://egress; } } }';
+my $stream = 'stream { upstream egress { egress_balance; } '
+	. 'server { listen 127.0.0.1:8081; %s proxy_pass egress; } }';
+my $on = 'egress on;';
+
+is(keyed($_, [ $on, '' ]), '', "known to http: $_")
+	foreach '$remote_addr', '$arg_x', '$http_x_y', '$cookie_a', '$mine',
+		'$upstream_http_a', '$egress_host', 'a${sent_http_b}c$Host';
+
+my $unknown = qr/\[emerg\] unknown "(\w+)" variable in "balance hash" of service "s" in \S+nginx\.conf:5$/m;
+
+is((keyed('$remote_addr$NoSuch', [ $on, $on ]) =~ $unknown)[0], 'nosuch',
+	'unknown to both');
+is((keyed('$nosuch', [ $on, '' ]) =~ $unknown)[0], 'nosuch',
+	'unknown to http');
+is((keyed('$http_a', [ '', $on ]) =~ $unknown)[0], 'http_a',
+	'unknown to stream');
+is(keyed('$http_a', [ $on, $on ]), '', 'known to one of them');
+is(keyed('$protocol', [ $on, $on ]), '', 'known to the other');
+is(keyed('$nosuch', [ '', '' ]), '', 'egress is not on');
+
 # no directive of a service stands elsewhere
 
 like(egress('outlier interval=1s;'),
@@ -376,15 +401,17 @@ like($t->test_config(),
 # what nginx -t complains of, or nothing; the first line of conf is 5
 
 sub egress {
-	my ($conf, $before) = @_;
+	my ($conf, $before, $http, $stream) = @_;
 
 	my $globals = $t->expand('%%TEST_GLOBALS%%');
 
 	$globals =~ s/\n/ /g;
 	$before = '' unless defined $before;
 
-	$t->write_file_expand('nginx.conf', "$globals\nevents { }\n"
-		. "egress { zone 1m;\n$before\n$conf }\n");
+	$_ = defined $_ ? $_ : '' foreach $http, $stream;
+
+	$t->write_file_expand('nginx.conf', "$globals\n$http events { }\n"
+		. "egress { zone 1m;\n$before\n$conf }\n$stream\n");
 
 	my ($status, $out) = $t->test_config();
 
@@ -395,6 +422,16 @@ sub egress {
 
 sub said {
 	return egress("service s { $_[0] }", 'resolver 127.0.0.1;');
+}
+
+# with http { } before, and stream { } after; the service is in line 5
+
+sub keyed {
+	my ($key, $on) = @_;
+
+	return egress('service s { host a.b; port 80 http; endpoint 127.0.0.1; '
+		. "balance hash '$key'; }", '', sprintf($http, $on->[0]),
+		sprintf($stream, $on->[1]));
 }
 
 # the error is at the line where the directive stands, or the service does

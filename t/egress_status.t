@@ -41,7 +41,7 @@ events {
 }
 
 egress {
-    zone          1m;
+    zone 2m;
     resolver      127.0.0.1:8099;
     gateway       name=gw namespace=ns1 service_account=sa1;
     trust_domain  td1 old-td;

@@ -116,7 +116,7 @@ stream {
                         '$egress_flags|$egress_endpoint|$status';
     access_log  %%TESTDIR%%/access.log  egress;
 
-    egress_preread_timeout  300ms;
+    egress_preread_timeout  900ms;
 
     upstream egress {
         egress_balance;

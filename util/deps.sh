@@ -6,7 +6,7 @@
 
 set -u
 
-packages="nginx nginx-dev libnginx-mod-stream libyaml-dev gcc libc6-dev make
+packages="nginx nginx-dev libnginx-mod-stream libyaml-dev libjansson-dev gcc libc6-dev make
           libpcre2-dev libssl-dev zlib1g-dev openssl curl dnsmasq-base perl
           libio-socket-ssl-perl libnet-ssleay-perl procps ca-certificates"
 

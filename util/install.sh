@@ -35,6 +35,8 @@ else
     link=
 fi
 
+tmpfiles=/usr/lib/tmpfiles.d
+
 names="egress egress_authz egress_ratelimit
        http_egress http_egress_authz http_egress_ratelimit
        stream_egress stream_egress_authz stream_egress_ratelimit"
@@ -44,7 +46,7 @@ if [ "$action" = uninstall ]; then
         rm -f "$dest$modules/ngx_${m}_module.so"
     done
     rm -f "$dest$snippet" "$dest$conf/egress_proxy.conf" \
-        "$dest$prefix/bin/egressctl"
+        "$dest$prefix/bin/egressctl" "$dest$tmpfiles/egress.conf"
     [ -z "$link" ] || rm -f "$dest$link"
     exit 0
 fi
@@ -63,6 +65,13 @@ done
 
 install -m 644 "$top/conf/egress_proxy.conf" "$dest$conf/egress_proxy.conf"
 install -m 755 "$build/egressctl" "$dest$prefix/bin/egressctl"
+
+# the folder of the admin socket, where systemd makes folders at boot
+
+if [ -d "$dest$tmpfiles" ] || [ -n "$dest" ]; then
+    install -D -m 644 "$top/conf/tmpfiles-egress.conf" \
+        "$dest$tmpfiles/egress.conf"
+fi
 
 for m in $names; do
     echo "load_module modules/ngx_${m}_module.so;"

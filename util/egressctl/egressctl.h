@@ -10,6 +10,9 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/types.h>
+
+#include <jansson.h>
 
 
 #define EGRESSCTL_VERSION      "0.1.0"
@@ -17,6 +20,8 @@
 #define EGRESSCTL_OK           0
 #define EGRESSCTL_REFUSED      1
 #define EGRESSCTL_USAGE        2
+
+#define EGRESSCTL_SOCKET       "/run/egress/admin.sock"
 
 
 /* diag.c: all that egressctl says of its input goes through here */
@@ -129,6 +134,7 @@ typedef struct {
     const char          *system_ca;
     const char          *proxy_conf;
     const char          *access_log;
+    const char          *admin;          /* path of a Unix socket */
     const char         **listen;         /* "443=127.0.0.1:8443" */
     const char         **endpoint;       /* "HOST[:PORT]=ADDRESS[:PORT]" */
     const char         **path;           /* "PREFIX=DIR" */
@@ -211,6 +217,47 @@ int model_selected(model_t *model, node_t *doc);
  * place in it is refused by diag().
  */
 char *emit_conf(model_t *model);
+
+
+/* main.c: what "convert" would write; argv[0] counts nothing */
+int convert_text(int argc, char **argv, char **text);
+
+
+/* http.c */
+
+/*
+ * GET of a URI from an admin socket.  NULL: diag() has said why; else the
+ * answer, to be freed with json_decref(), and its status.
+ */
+json_t *http_get_json(const char *socket_path, const char *uri, long *status);
+
+/* adds name=value to *uri, which is freed; nothing if value is NULL */
+void http_escape(char **uri, const char *name, const char *value);
+
+
+/* private.c */
+
+typedef struct {
+    const char          *nginx;          /* program */
+    const char          *conf;           /* nginx.conf; or NULL */
+    const char         **files;          /* or manifests */
+    size_t               nfiles;
+    int                  argc;           /* options of "convert" */
+    char               **argv;
+
+    char                *folder;         /* made by private_start() */
+    char                *socket;
+    pid_t                pid;
+} private_t;
+
+void private_add(private_t *p, const char *file);
+int private_start(private_t *p);
+void private_stop(private_t *p);         /* also if it did not start */
+
+
+/* commands: the exit status */
+int explain(int argc, char **argv);
+int learn(int argc, char **argv);
 
 
 #endif /* _EGRESSCTL_H_INCLUDED_ */

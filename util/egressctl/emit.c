@@ -24,6 +24,7 @@ typedef struct {
 static void emit_modules(emit_t *e);
 static void emit_egress(emit_t *e);
 static void emit_trust_domain(emit_t *e);
+static void emit_normalization(emit_t *e);
 static void emit_check_resolver(emit_t *e);
 static void emit_service(emit_t *e, service_t *svc);
 static void emit_resolution(emit_t *e, service_t *svc);
@@ -45,8 +46,16 @@ static int emit_authz_flaw(node_t *doc);
 static void emit_authz_rule(emit_t *e, node_t *doc, node_t *rule);
 static void emit_authz_block(emit_t *e, node_t *doc, const char *block,
     node_t *list, const char *inner);
-static void emit_authz_values(emit_t *e, node_t *doc, node_t *field);
-static int emit_authz_value(node_t *field, node_t *value);
+static void emit_authz_when(emit_t *e, node_t *doc, node_t *list);
+static int emit_authz_key(node_t *key);
+static void emit_authz_values(emit_t *e, node_t *doc, const char *name,
+    node_t *list);
+static int emit_authz_value(const char *name, node_t *value);
+static int emit_authz_cidr(const char *text);
+static const char *emit_authz_path(const char *text);
+static void emit_authz_tcp(emit_t *e, node_t *doc, node_t *node,
+    const char *name);
+static int emit_authz_dry_run(node_t *doc);
 static void emit_authz_hosts(emit_t *e, node_t *hosts);
 static void emit_buckets(emit_t *e);
 static void emit_bucket(emit_t *e, node_t *doc, node_t *value,
@@ -61,6 +70,7 @@ static int emit_streamed(listener_t *l);
 static int emit_mapped(listener_t *l);
 static void emit_map(emit_t *e, listener_t *l);
 static void emit_http(emit_t *e);
+static void emit_admin(emit_t *e);
 static void emit_http_server(emit_t *e, listener_t *l, route_t *r);
 static void emit_listen(emit_t *e, listener_t *l, const char *more);
 static void emit_mutual(emit_t *e);
@@ -163,6 +173,7 @@ emit_egress(emit_t *e)
             e->m->allow_any ? "allow_any" : "registry_only");
 
     emit_trust_domain(e);
+    emit_normalization(e);
 
     if (o->resolver) {
         fputs("    resolver        ", e->out);
@@ -264,6 +275,49 @@ emit_trust_domain(emit_t *e)
 
 /* nginx -t would say so too, without naming the option */
 
+/* DEFAULT is BASE, as ours */
+
+static void
+emit_normalization(emit_t *e)
+{
+    size_t       i;
+    node_t      *n, *found;
+    const char  *p;
+
+    found = NULL;
+
+    for (i = 0; i < e->m->ndocs; i++) {
+
+        if (strcmp(doc_kind(e->m->docs[i]), "IstioOperator") != 0) {
+            continue;
+        }
+
+        n = node_path(e->m->docs[i],
+                      "spec.meshConfig.pathNormalization.normalization");
+
+        if (n && found && strcmp(found->text, n->text) != 0) {
+            diag(DIAG_ERROR, &n->pos, "CONFLICT",
+                 "pathNormalization says otherwise than in %s:%zu: which of "
+                 "them counts?", found->pos.source->name, found->pos.line);
+        }
+
+        found = found ? found : n;
+    }
+
+    if (found == NULL || strcmp(found->text, "DEFAULT") == 0) {
+        return;
+    }
+
+    fputs("    path_normalization  ", e->out);
+
+    for (p = found->text; *p; p++) {
+        fputc(tolower((unsigned char) *p), e->out);
+    }
+
+    fputs(";\n", e->out);
+}
+
+
 static void
 emit_check_resolver(emit_t *e)
 {
@@ -287,8 +341,8 @@ emit_check_resolver(emit_t *e)
 
     if (svc || e->m->allow_any) {
         diag(DIAG_WARNING, svc ? &svc->entry->pos : NULL, "OPTION",
-             "names have to be resolved: nginx will ask for --resolver "
-             "ADDRESS");
+             "names have to be resolved: without --resolver ADDRESS nginx "
+             "will refuse this");
     }
 }
 
@@ -664,9 +718,11 @@ emit_balancer(service_t *svc, node_t *node)
             || strcmp(simple, "LEAST_CONN") == 0
             || strcmp(simple, "UNSPECIFIED") == 0))
     {
-        if (strcmp(simple, "RANDOM") != 0) {
+        if (strcmp(simple, "ROUND_ROBIN") == 0
+            || strcmp(simple, "RANDOM") == 0)
+        {
             diag(DIAG_NOTE, &node->pos, "APPROXIMATE",
-                 "endpoints of \"%s\" are chosen at random for now",
+                 "endpoints of \"%s\" are chosen by least request for now",
                  svc->host);
         }
 
@@ -932,7 +988,13 @@ emit_authz(emit_t *e, node_t *doc)
     fputs(" {\n", e->out);
     emit_source(e, &doc->pos);
     fprintf(e->out, "        action  %s;\n",
-            action && strcmp(action->text, "DENY") == 0 ? "deny" : "allow");
+            action == NULL ? "allow"
+            : strcmp(action->text, "DENY") == 0 ? "deny"
+            : strcmp(action->text, "AUDIT") == 0 ? "audit" : "allow");
+
+    if (emit_authz_dry_run(doc) == 1) {
+        fputs("        dry_run  on;\n", e->out);
+    }
 
     for (rule = rules ? rules->child : NULL; rule; rule = rule->next) {
         emit_authz_rule(e, doc, rule);
@@ -947,29 +1009,28 @@ emit_authz(emit_t *e, node_t *doc)
 static int
 emit_authz_flaw(node_t *doc)
 {
-    node_t      *rules, *action, *dry;
+    node_t      *rules, *action;
     const char  *text;
 
     rules = node_path(doc, "spec.rules");
     action = node_path(doc, "spec.action");
     text = action ? action->text : "ALLOW";
-    dry = node_get(node_path(doc, "metadata.annotations"),
-                   "istio.io/dry-run");
 
-    if (dry && (dry->kind != NODE_SCALAR || strcmp(dry->text, "false") != 0))
-    {
-        diag(DIAG_ERROR, &dry->key->pos, "UNSUPPORTED",
-             "a policy for a dry run is not rendered yet, and would be "
-             "enforced: take it out of the input");
+    if (emit_authz_dry_run(doc) == -1) {
         return 1;
     }
 
-    if (strcmp(text, "AUDIT") == 0 || strcmp(text, "CUSTOM") == 0) {
+    if (strcmp(text, "CUSTOM") == 0) {
         diag(DIAG_ERROR, &action->pos, "UNSUPPORTED",
-             strcmp(text, "AUDIT") == 0
-             ? "action AUDIT is not rendered yet"
-             : "action CUSTOM cannot be enforced: an authorizer that is not "
-               "called can't allow anything");
+             "action CUSTOM cannot be enforced: an authorizer that is not "
+             "called can't allow anything");
+        return 1;
+    }
+
+    if (strcmp(text, "AUDIT") == 0 && emit_authz_dry_run(doc) == 1) {
+        diag(DIAG_ERROR, &action->pos, "VALUE",
+             "the annotation istio.io/dry-run is for action ALLOW or DENY "
+             "only");
         return 1;
     }
 
@@ -985,6 +1046,41 @@ emit_authz_flaw(node_t *doc)
 }
 
 
+/* 1: on a dry run; -1: the annotation says neither, which has been said */
+
+static int
+emit_authz_dry_run(node_t *doc)
+{
+    size_t   i;
+    node_t  *dry;
+
+    /* what Go's strconv.ParseBool takes */
+
+    static const char  *words[] = {
+        "1", "t", "T", "TRUE", "true", "True",
+        "0", "f", "F", "FALSE", "false", "False"
+    };
+
+    dry = node_get(node_path(doc, "metadata.annotations"),
+                   "istio.io/dry-run");
+
+    if (dry == NULL) {
+        return 0;
+    }
+
+    for (i = 0; dry->kind == NODE_SCALAR && i < 12; i++) {
+        if (strcmp(dry->text, words[i]) == 0) {
+            return i < 6;
+        }
+    }
+
+    diag(DIAG_ERROR, &dry->pos, "VALUE",
+         "istio.io/dry-run is \"true\" or \"false\"");
+
+    return -1;
+}
+
+
 static void
 emit_authz_rule(emit_t *e, node_t *doc, node_t *rule)
 {
@@ -997,6 +1093,7 @@ emit_authz_rule(emit_t *e, node_t *doc, node_t *rule)
 
     emit_authz_block(e, doc, "from", from, "source");
     emit_authz_block(e, doc, "to", to, "operation");
+    emit_authz_when(e, doc, node_get(rule, "when"));
 
     fputs("        }\n", e->out);
 }
@@ -1007,17 +1104,26 @@ emit_authz_block(emit_t *e, node_t *doc, const char *block, node_t *list,
     const char *inner)
 {
     char     name[64], *p;
-    node_t  *item, *field;
+    node_t  *item, *field, *source;
 
     for (item = list ? list->child : NULL; item; item = item->next) {
 
-        field = node_get(item, inner)->child;
+        source = node_get(item, inner);
+        field = source->child;
 
         if (field == NULL) {
             diag(DIAG_ERROR, &item->pos, "MISSING",
                  "\"%s\" is empty: it would match nothing or all, say which",
                  inner);
             continue;
+        }
+
+        if (node_get(source, "serviceAccounts")
+            && (node_get(source, "principals")
+                || node_get(source, "namespaces")))
+        {
+            diag(DIAG_ERROR, &field->key->pos, "CONFLICT",
+                 "cannot set serviceAccounts with namespaces or principals");
         }
 
         fprintf(e->out, "            %s {\n", block);
@@ -1037,11 +1143,13 @@ emit_authz_block(emit_t *e, node_t *doc, const char *block, node_t *list,
             *p = '\0';
 
             fprintf(e->out, "                %s", name);
-            emit_authz_values(e, doc, field);
+            emit_authz_values(e, doc, field->key->text, field);
 
             if (strcmp(name, "hosts") == 0) {
                 emit_authz_hosts(e, field);
             }
+
+            emit_authz_tcp(e, doc, field->key, field->key->text);
         }
 
         fputs("            }\n", e->out);
@@ -1049,17 +1157,120 @@ emit_authz_block(emit_t *e, node_t *doc, const char *block, node_t *list,
 }
 
 
+/* "values" and "notValues" of one condition both have to hold */
+
 static void
-emit_authz_values(emit_t *e, node_t *doc, node_t *field)
+emit_authz_when(emit_t *e, node_t *doc, node_t *list)
+{
+    size_t   i;
+    node_t  *item, *key, *values;
+
+    static const char  *names[] = { "values", "notValues" };
+
+    for (item = list ? list->child : NULL; item; item = item->next) {
+
+        key = node_get(item, "key");
+
+        if (emit_authz_key(key) == -1) {
+            continue;
+        }
+
+        if (node_get(item, "values") == NULL
+            && node_get(item, "notValues") == NULL)
+        {
+            diag(DIAG_ERROR, &item->pos, "MISSING",
+                 "at least one of \"values\" or \"notValues\" must be set "
+                 "for key %s", key->text);
+            continue;
+        }
+
+        for (i = 0; i < 2; i++) {
+            values = node_get(item, names[i]);
+
+            if (values == NULL) {
+                continue;
+            }
+
+            fputs("            when ", e->out);
+            emit_word(e, &key->pos, key->text);
+            fputs(i ? " not_in" : " in", e->out);
+            emit_authz_values(e, doc, key->text, values);
+        }
+
+        emit_authz_tcp(e, doc, key, key->text);
+    }
+}
+
+
+/* in Istio's words where it has any */
+
+static int
+emit_authz_key(node_t *key)
+{
+    size_t       i, len;
+    const char  *text;
+
+    static const char  *known[] = {
+        "source.ip", "remote.ip", "source.namespace", "source.principal",
+        "source.serviceAccount", "source.trustDomain", "destination.ip",
+        "destination.port", "connection.sni"
+    };
+
+    static const struct {
+        const char  *prefix;
+        const char  *error;
+    } wrong[] = {
+        { "request.auth.", "there are no JWTs at this gateway" },
+        { "request.headers", "it has to be request.headers[name]" },
+        { "experimental.", "there is no metadata of Envoy filters" },
+        { "destination.namespace", "it is replaced by the "
+          "metadata.namespace" },
+        { "destination.labels", "it is replaced by the workload selector" },
+        { "destination.name", "deprecated: only supported in v1alpha1" },
+        { "destination.user", "deprecated: only supported in v1alpha1" },
+        { "", "unknown attribute" }
+    };
+
+    text = key->text;
+    len = strlen(text);
+
+    for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(text, known[i]) == 0) {
+            return 0;
+        }
+    }
+
+    if (len > 17 && strncmp(text, "request.headers[", 16) == 0
+        && text[len - 1] == ']')
+    {
+        return 0;
+    }
+
+    for (i = 0; strncmp(text, wrong[i].prefix, strlen(wrong[i].prefix)); i++)
+    {
+        /* void */
+    }
+
+    diag(DIAG_ERROR, &key->pos, "UNSUPPORTED", "\"key\" %s: %s", text,
+         wrong[i].error);
+
+    return -1;
+}
+
+
+/* name: of the field, or a condition's key */
+
+static void
+emit_authz_values(emit_t *e, node_t *doc, const char *name, node_t *list)
 {
     int      accounts;
     node_t  *n;
 
-    accounts = (strstr(field->key->text, "erviceAccounts") != NULL);
+    accounts = (strstr(name, "erviceAccount") != NULL);
 
-    for (n = field->child; n; n = n->next) {
+    for (n = list->child; n; n = n->next) {
 
-        if (emit_authz_value(field, n) != 0) {
+        if (emit_authz_value(name, n) != 0) {
             continue;
         }
 
@@ -1073,6 +1284,15 @@ emit_authz_values(emit_t *e, node_t *doc, node_t *field)
             continue;
         }
 
+        /* braces are nothing special within quotes */
+
+        if (strstr(name, "aths") && strchr(n->text, '{')
+            && strpbrk(n->text, "\"'\\$;") == NULL)
+        {
+            fprintf(e->out, "\"%s\"", n->text);
+            continue;
+        }
+
         emit_word(e, &n->pos, n->text);
     }
 
@@ -1083,19 +1303,25 @@ emit_authz_values(emit_t *e, node_t *doc, node_t *field)
 /* what nginx -t would refuse, with its place in the manifest */
 
 static int
-emit_authz_value(node_t *field, node_t *value)
+emit_authz_value(const char *name, node_t *value)
 {
     long         port;
     size_t       len;
-    const char  *name, *text, *star;
+    const char  *text, *star, *error;
 
-    name = field->key->text;
     text = value->text;
     len = strlen(text);
     star = strchr(text, '*');
 
-    if (strcmp(name, "ports") == 0 || strcmp(name, "notPorts") == 0) {
+    if (len == 0) {
+        diag(DIAG_ERROR, &value->pos, "VALUE", "an empty value of \"%s\"",
+             name);
+        return -1;
+    }
 
+    if (strcmp(name, "ports") == 0 || strcmp(name, "notPorts") == 0
+        || strcmp(name, "destination.port") == 0)
+    {
         port = (len > 5 || strspn(text, "0123456789") != len)
                ? 0 : strtol(text, NULL, 10);
 
@@ -1108,20 +1334,34 @@ emit_authz_value(node_t *field, node_t *value)
         return 0;
     }
 
-    if (strstr(name, "osts") && text[0] != '[' && strchr(text, ':')) {
+    if ((strstr(name, "pBlocks") || strcmp(name, "source.ip") == 0
+         || strcmp(name, "remote.ip") == 0
+         || strcmp(name, "destination.ip") == 0)
+        && emit_authz_cidr(text) == -1)
+    {
         diag(DIAG_ERROR, &value->pos, "VALUE",
-             "\"%s\": a host is written without a port here, which \"ports\" "
-             "is for", text);
+             "\"%s\" is neither an address nor a CIDR", text);
         return -1;
     }
 
-    if (strstr(name, "rincipals") && strncmp(text, "spiffe://", 9) == 0) {
+    error = (strcmp(name, "paths") == 0 || strcmp(name, "notPaths") == 0)
+            ? emit_authz_path(text) : NULL;
+
+    if (error) {
+        diag(DIAG_ERROR, &value->pos, "VALUE",
+             "invalid or unsupported path %s: %s", text, error);
+        return -1;
+    }
+
+    if ((strstr(name, "rincipals") || strcmp(name, "source.principal") == 0)
+        && strncmp(text, "spiffe://", 9) == 0)
+    {
         diag(DIAG_ERROR, &value->pos, "VALUE",
              "a principal is written without \"spiffe://\"");
         return -1;
     }
 
-    if (star && (strstr(name, "osts") || strstr(name, "rincipals"))
+    if (star && (strstr(name, "osts") || strstr(name, "rincipal"))
         && (strchr(star + 1, '*') || (star != text && star[1] != '\0')))
     {
         diag(DIAG_ERROR, &value->pos, "VALUE",
@@ -1131,6 +1371,134 @@ emit_authz_value(node_t *field, node_t *value)
     }
 
     return 0;
+}
+
+
+static int
+emit_authz_cidr(const char *text)
+{
+    char            address[INET6_ADDRSTRLEN];
+    long            bits, max;
+    size_t          len;
+    unsigned char   bytes[16];
+    const char     *slash;
+
+    slash = strchr(text, '/');
+    len = slash ? (size_t) (slash - text) : strlen(text);
+
+    if (len >= sizeof(address)) {
+        return -1;
+    }
+
+    memcpy(address, text, len);
+    address[len] = '\0';
+
+    if (inet_pton(AF_INET, address, bytes) == 1) {
+        max = 32;
+
+    } else if (inet_pton(AF_INET6, address, bytes) == 1) {
+        max = 128;
+
+    } else {
+        return -1;
+    }
+
+    if (slash == NULL) {
+        return 0;
+    }
+
+    len = strlen(slash + 1);
+    bits = strtol(slash + 1, NULL, 10);
+
+    return len > 0 && len < 4 && strspn(slash + 1, "0123456789") == len
+           && bits <= max ? 0 : -1;
+}
+
+
+/* CheckValidPathTemplate of Istio; NULL: it is right */
+
+static const char *
+emit_authz_path(const char *text)
+{
+    int          template, any;
+    size_t       len;
+    const char  *p;
+
+    template = strstr(text, "{*}") || strstr(text, "{**}");
+    any = 0;
+
+    if (template && text[0] != '/') {
+        return "a path template begins with \"/\"";
+    }
+
+    for (p = text; *p; p += len + (p[len] == '/')) {
+
+        len = strcspn(p, "/");
+
+        if ((len == 3 && strncmp(p, "{*}", 3) == 0)
+            || (len == 4 && strncmp(p, "{**}", 4) == 0))
+        {
+            if (any) {
+                return "{**} is not the last operator";
+            }
+
+            any = (len == 4);
+            continue;
+        }
+
+        if (memchr(p, '{', len) || memchr(p, '}', len)) {
+            return "Contains '{' or '}' beyond a supported path template";
+        }
+
+        if (template
+            && strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                         "0123456789-._~%!$&'()+,;:@=") < len)
+        {
+            return "Contains a segment with invalid string literal";
+        }
+    }
+
+    return NULL;
+}
+
+
+/* what Istio does with a field of HTTP where there is none is done here too */
+
+static void
+emit_authz_tcp(emit_t *e, node_t *doc, node_t *node, const char *name)
+{
+    node_t      *action;
+    listener_t  *l;
+
+    if (strcmp(name, "methods") != 0 && strcmp(name, "notMethods") != 0
+        && strcmp(name, "paths") != 0 && strcmp(name, "notPaths") != 0
+        && strncmp(name, "request.headers", 15) != 0)
+    {
+        return;
+    }
+
+    for (l = e->m->listeners; l && l->kind == LISTEN_HTTP; l = l->next) {
+        /* void */
+    }
+
+    if (l == NULL) {
+        return;
+    }
+
+    action = node_path(doc, "spec.action");
+
+    if (action && strcmp(action->text, "DENY") == 0) {
+        diag(DIAG_WARNING, &node->pos, "TCP",
+             "on port %ld, which is not HTTP, the rule denies without regard "
+             "to \"%s\": as in Istio", l->port, name);
+        return;
+    }
+
+    if (action == NULL || strcmp(action->text, "ALLOW") == 0) {
+        diag(DIAG_NOTE, &node->pos, "TCP",
+             "on port %ld, which is not HTTP, the rule allows nothing because "
+             "of \"%s\": as in Istio", l->port, name);
+    }
 }
 
 
@@ -1152,6 +1520,12 @@ emit_authz_hosts(emit_t *e, node_t *hosts)
         }
 
         len = strlen(n->text);
+
+        /* with the port that a client writes into Host, in HTTP */
+
+        if (n->text[0] != '[' && strchr(n->text, ':')) {
+            continue;
+        }
 
         for (svc = e->m->services; svc; svc = svc->next) {
             if (strcasecmp(svc->host, n->text) == 0
@@ -1542,6 +1916,27 @@ emit_map(emit_t *e, listener_t *l)
 }
 
 
+/* nginx makes the socket for everybody: its folder keeps others out */
+
+static void
+emit_admin(emit_t *e)
+{
+    if (e->m->options->admin == NULL) {
+        return;
+    }
+
+    fputs("\n    server {\n        listen      ", e->out);
+    emit_word(e, NULL, xprintf("unix:%s", e->m->options->admin));
+    fputs(";\n        access_log  off;\n\n"
+          "        location /status {\n            egress_status;\n"
+          "        }\n\n"
+          "        location /metrics {\n            egress_metrics;\n"
+          "        }\n\n"
+          "        location /explain {\n            egress_explain;\n"
+          "        }\n    }\n", e->out);
+}
+
+
 static void
 emit_http(emit_t *e)
 {
@@ -1554,15 +1949,21 @@ emit_http(emit_t *e)
         }
     }
 
-    if (l == NULL) {
+    if (l == NULL && e->m->options->admin == NULL) {
         return;
     }
 
-    fputs("http {\n"
-          "    server_names_hash_bucket_size  512;\n\n"
-          "    upstream egress {\n        egress_balance;\n    }\n", e->out);
+    fputs("http {\n", e->out);
 
-    if (e->m->options->access_log) {
+    if (l) {
+        fputs("    server_names_hash_bucket_size  512;\n\n"
+              "    upstream egress {\n        egress_balance;\n    }\n",
+              e->out);
+    }
+
+    emit_admin(e);
+
+    if (l && e->m->options->access_log) {
         fputs("\n    log_format  egress  '$time_iso8601 $remote_addr "
               "\"$egress_principal\" $egress_host:$egress_port '\n"
               "                        '$egress_verdict $egress_reason "

@@ -26,6 +26,7 @@ typedef struct {
 
 
 static int convert(int argc, char **argv);
+static int convert_prepare(int argc, char **argv, convert_t *c, char **text);
 static int convert_options(int argc, char **argv, convert_t *c);
 static int convert_option(convert_t *c, int ch);
 static int convert_string(options_t *o, int ch);
@@ -72,8 +73,12 @@ static const char  usage[] =
 "      --conf-path FILE       where egress_proxy.conf is, for \"include\"\n"
 "      --nginx-version X.Y.Z  the nginx that is to run it (from 1.22.0 on)\n"
 "      --access-log FILE      write access logs\n"
+"      --admin-socket PATH    serve status, metrics and explain there, as\n"
+"                             /run/egress/admin.sock (folder of mode 0750)\n"
 "      --strict               warnings are errors\n"
 "\n"
+"egressctl explain --help   why a principal may reach a host, or not\n"
+"egressctl learn --help     what would allow what report mode has seen\n"
 "egressctl --version, egressctl --help\n"
 "exit status: 0 done, 1 input refused, 2 usage\n";
 
@@ -95,6 +100,7 @@ enum {
     OPT_ALLOW,
     OPT_PROXY_CONF,
     OPT_ACCESS_LOG,
+    OPT_ADMIN,
     OPT_VERSION,
     OPT_STRICT
 };
@@ -122,6 +128,7 @@ static const struct option  convert_long[] = {
     { "proxy-conf", required_argument, NULL, OPT_PROXY_CONF },
     { "nginx-version", required_argument, NULL, OPT_VERSION },
     { "access-log", required_argument, NULL, OPT_ACCESS_LOG },
+    { "admin-socket", required_argument, NULL, OPT_ADMIN },
     { "strict", no_argument, NULL, OPT_STRICT },
     { NULL, 0, NULL, 0 }
 };
@@ -132,6 +139,14 @@ main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "convert") == 0) {
         return convert(argc - 1, argv + 1);
+    }
+
+    if (argc > 1 && strcmp(argv[1], "explain") == 0) {
+        return explain(argc - 1, argv + 1);
+    }
+
+    if (argc > 1 && strcmp(argv[1], "learn") == 0) {
+        return learn(argc - 1, argv + 1);
     }
 
     if (argc > 1 && (strcmp(argv[1], "--help") == 0
@@ -161,43 +176,70 @@ convert(int argc, char **argv)
 {
     int         rc;
     char       *text;
-    size_t      i;
-    model_t     m;
     convert_t   c;
 
-    memset(&c, 0, sizeof(convert_t));
-    memset(&m, 0, sizeof(model_t));
-
-    c.options.selector = "istio=egressgateway,app=istio-egressgateway";
-    c.options.namespace = "istio-system";
-    c.options.root = "istio-system";
-    c.options.certificate = "/etc/egress/mesh/tls.crt";
-    c.options.key = "/etc/egress/mesh/tls.key";
-    c.options.ca = "/etc/egress/mesh/ca.crt";
-    c.options.proxy_conf = "egress_proxy.conf";
-
-    rc = convert_options(argc, argv, &c);
+    rc = convert_prepare(argc, argv, &c, &text);
 
     if (rc != -1) {
         return rc;
     }
 
-    m.options = &c.options;
+    return c.output ? convert_write(c.output, text) : convert_stdout(text);
+}
 
-    for (i = 0; i < c.nfiles; i++) {
-        convert_add(&m, c.files[i]);
+
+int
+convert_text(int argc, char **argv, char **text)
+{
+    int         rc;
+    convert_t   c;
+
+    optind = 1;
+
+    rc = convert_prepare(argc, argv, &c, text);
+
+    return rc == -1 ? EGRESSCTL_OK : rc;
+}
+
+
+/* -1: the text is there */
+
+static int
+convert_prepare(int argc, char **argv, convert_t *c, char **text)
+{
+    int         rc;
+    size_t      i;
+    model_t     m;
+
+    memset(c, 0, sizeof(convert_t));
+    memset(&m, 0, sizeof(model_t));
+
+    c->options.selector = "istio=egressgateway,app=istio-egressgateway";
+    c->options.namespace = "istio-system";
+    c->options.root = "istio-system";
+    c->options.certificate = "/etc/egress/mesh/tls.crt";
+    c->options.key = "/etc/egress/mesh/tls.key";
+    c->options.ca = "/etc/egress/mesh/ca.crt";
+    c->options.proxy_conf = "egress_proxy.conf";
+
+    rc = convert_options(argc, argv, c);
+
+    if (rc != -1) {
+        return rc;
+    }
+
+    m.options = &c->options;
+
+    for (i = 0; i < c->nfiles; i++) {
+        convert_add(&m, c->files[i]);
     }
 
     convert_twice(&m);
     model_build(&m);
 
-    text = emit_conf(&m);
+    *text = emit_conf(&m);
 
-    if (diag_end()) {
-        return EGRESSCTL_REFUSED;
-    }
-
-    return c.output ? convert_write(c.output, text) : convert_stdout(text);
+    return diag_end() ? EGRESSCTL_REFUSED : -1;
 }
 
 
@@ -306,7 +348,8 @@ convert_string(options_t *o, int ch)
         { OPT_RESOLVER, offsetof(options_t, resolver) },
         { OPT_SYSTEM_CA, offsetof(options_t, system_ca) },
         { OPT_PROXY_CONF, offsetof(options_t, proxy_conf) },
-        { OPT_ACCESS_LOG, offsetof(options_t, access_log) }
+        { OPT_ACCESS_LOG, offsetof(options_t, access_log) },
+        { OPT_ADMIN, offsetof(options_t, admin) }
     };
 
     for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {

@@ -394,12 +394,12 @@ static const field_t  authz_source[] = {
     { "notServiceAccounts", F_STRS, F_USED, F_FILLED, NULL, NULL },
     { "requestPrincipals", F_STRS, F_NEVER, F_FILLED, NULL, NULL },
     { "notRequestPrincipals", F_STRS, F_NEVER, F_FILLED, NULL, NULL },
-    { "trustDomains", F_STRS, F_LATER, F_FILLED, NULL, NULL },
-    { "notTrustDomains", F_STRS, F_LATER, F_FILLED, NULL, NULL },
-    { "ipBlocks", F_STRS, F_LATER, F_FILLED, NULL, NULL },
-    { "notIpBlocks", F_STRS, F_LATER, F_FILLED, NULL, NULL },
-    { "remoteIpBlocks", F_STRS, F_LATER, F_FILLED, NULL, NULL },
-    { "notRemoteIpBlocks", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "trustDomains", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notTrustDomains", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "ipBlocks", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notIpBlocks", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "remoteIpBlocks", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notRemoteIpBlocks", F_STRS, F_USED, F_FILLED, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -413,10 +413,10 @@ static const field_t  authz_operation[] = {
     { "notHosts", F_STRS, F_USED, F_FILLED, NULL, NULL },
     { "ports", F_STRS, F_USED, F_FILLED, NULL, NULL },
     { "notPorts", F_STRS, F_USED, F_FILLED, NULL, NULL },
-    { "methods", F_STRS, F_LATER, F_FILLED, NULL, NULL },
-    { "notMethods", F_STRS, F_LATER, F_FILLED, NULL, NULL },
-    { "paths", F_STRS, F_LATER, F_FILLED, NULL, NULL },
-    { "notPaths", F_STRS, F_LATER, F_FILLED, NULL, NULL },
+    { "methods", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notMethods", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "paths", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notPaths", F_STRS, F_USED, F_FILLED, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -425,10 +425,17 @@ static const field_t  authz_to[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  authz_when[] = {
+    { "key", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "values", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "notValues", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
 static const field_t  authz_rule[] = {
     { "from", F_MAPS, F_USED, F_FILLED, authz_from, NULL },
     { "to", F_MAPS, F_USED, F_FILLED, authz_to, NULL },
-    { "when", F_ANY, F_LATER, 0, NULL, NULL },
+    { "when", F_MAPS, F_USED, F_FILLED, authz_when, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -574,6 +581,12 @@ static const field_t  outbound_policy[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  path_normalization[] = {
+    { "normalization", F_WORD, F_USED, 0, NULL,
+      "DEFAULT|NONE|BASE|MERGE_SLASHES|DECODE_AND_MERGE_SLASHES" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
 static const field_t  mesh_config[] = {
     { "outboundTrafficPolicy", F_MAP, F_USED, 0, outbound_policy, NULL },
     { "accessLogFile", F_STR, F_WARN, 0, NULL, NULL },
@@ -583,7 +596,7 @@ static const field_t  mesh_config[] = {
     { "trustDomainAliases", F_STRS, F_USED, 0, NULL, NULL },
     { "rootNamespace", F_STR, F_LATER, 0, NULL, "say it with "
       "--root-namespace" },
-    { "pathNormalization", F_ANY, F_LATER, 0, NULL, NULL },
+    { "pathNormalization", F_MAP, F_USED, 0, path_normalization, NULL },
     { "caCertificates", F_ANY, F_LATER, 0, NULL, "give all of them with "
       "--mesh-ca" },
     { "connectTimeout", F_STR, F_LATER, 0, NULL, NULL },
