@@ -34,7 +34,7 @@ typedef struct {
     ngx_uint_t                made;        /* versions of names in which the
                                               endpoint was seen last */
     ngx_str_t                 name;        /* in SNI; empty: no TLS */
-    ngx_uint_t                http2;       /* is what it speaks */
+    ngx_uint_t                http2;       /* of the flow */
 } ngx_egress_idle_t;
 
 
