@@ -129,6 +129,7 @@ fuzz:
 bench: all
 	util/bench/registry
 	util/bench/passthrough
+	util/bench/upstream
 	util/bench/balance
 	util/bench/ratelimit
 	util/bench/authz

@@ -166,8 +166,10 @@ struct ngx_egress_flow_s {
                                               listener's */
     unsigned                  tls:1;       /* client's bytes are TLS */
     unsigned                  ech:1;
-    unsigned                  http2:1;     /* is what the location speaks to
-                                              the service */
+    unsigned                  http2:2;     /* what of nginx speaks HTTP/2 to
+                                              the service, or 0: none does;
+                                              each keeps a state of its own
+                                              with a connection */
 
     /* the value of a variable: NGX_OK, or NGX_DECLINED: there is none */
 

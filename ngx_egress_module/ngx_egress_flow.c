@@ -545,7 +545,7 @@ ngx_egress_protocol_fits(ngx_uint_t protocol, ngx_uint_t http2)
 
     case NGX_EGRESS_PROTO_HTTP2:
     case NGX_EGRESS_PROTO_GRPC:
-        return http2;
+        return http2 != 0;
 
     default:
         return 1;

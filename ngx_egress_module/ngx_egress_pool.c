@@ -34,7 +34,7 @@ typedef struct {
     ngx_uint_t                made;        /* versions of names in which the
                                               endpoint was seen last */
     ngx_str_t                 name;        /* in SNI; empty: no TLS */
-    ngx_uint_t                http2;       /* is what it speaks */
+    ngx_uint_t                http2;       /* of the flow */
 } ngx_egress_idle_t;
 
 
@@ -42,6 +42,8 @@ static ngx_uint_t ngx_egress_keeps(ngx_egress_flow_t *flow,
     ngx_connection_t *c);
 static ngx_egress_idle_t *ngx_egress_idle_create(ngx_egress_flow_t *flow,
     ngx_connection_t *c);
+static ngx_egress_idle_t *ngx_egress_idle_find(ngx_connection_t *c);
+static void ngx_egress_idle_cleanup(void *data);
 static void ngx_egress_idle_start(ngx_egress_idle_t *idle);
 static ngx_uint_t ngx_egress_idle_fits(ngx_egress_idle_t *idle,
     ngx_egress_flow_t *flow, ngx_str_t *name, ngx_egress_state_t *state);
@@ -232,12 +234,12 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
     ngx_egress_hold_t  *hold;
     ngx_egress_idle_t  *idle;
 
-    idle = ngx_pcalloc(c->pool, sizeof(ngx_egress_idle_t));
+    idle = ngx_egress_idle_find(c);
     if (idle == NULL) {
         return NULL;
     }
 
-    if (ngx_egress_originates(flow)) {
+    if (c->ssl && idle->name.data == NULL) {
 
         name = ngx_egress_tls_server_name(flow);
 
@@ -272,6 +274,43 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
     flow->reach->state = NULL;
 
     return idle;
+}
+
+
+/* a connection may be kept a million times, its pool only grows */
+
+static ngx_egress_idle_t *
+ngx_egress_idle_find(ngx_connection_t *c)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = c->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_egress_idle_cleanup) {
+            return cln->data;
+        }
+    }
+
+    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_egress_idle_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(cln->data, sizeof(ngx_egress_idle_t));
+
+    cln->handler = ngx_egress_idle_cleanup;
+
+    return cln->data;
+}
+
+
+/* marks what it is called for, and nothing more */
+
+static void
+ngx_egress_idle_cleanup(void *data)
+{
+    ngx_egress_idle_t *idle = data;
+
+    idle->connection = NULL;
 }
 
 

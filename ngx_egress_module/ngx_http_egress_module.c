@@ -14,6 +14,11 @@
 
 #define NGX_HTTP_EGRESS_CACHE_KEY  "proxy_cache_key"
 
+/* what of nginx speaks HTTP/2 */
+
+#define NGX_HTTP_EGRESS_GRPC       1
+#define NGX_HTTP_EGRESS_PROXY_V2   2
+
 
 typedef struct {
     ngx_flag_t                     enable;
@@ -489,7 +494,7 @@ ngx_http_egress_fill(ngx_http_request_t *r, ngx_egress_flow_t *flow,
     flow->host = r->headers_in.server;
     flow->port = elcf->port;
     flow->declared = (elcf->port != 0);
-    flow->http2 = (elcf->http2 != 0);
+    flow->http2 = elcf->http2;
 
     if (flow->port == 0) {
 
@@ -985,8 +990,10 @@ ngx_http_egress_match(ngx_http_egress_ctx_t *ctx, ngx_http_upstream_t *u)
     flow = &ctx->flow;
     module = u->output.tag;
 
-    http2 = (ngx_strcmp(module->name, "ngx_http_grpc_module") == 0
-             || ngx_strcmp(module->name, "ngx_http_proxy_v2_module") == 0);
+    http2 = (ngx_strcmp(module->name, "ngx_http_grpc_module") == 0)
+            ? NGX_HTTP_EGRESS_GRPC
+            : (ngx_strcmp(module->name, "ngx_http_proxy_v2_module") == 0)
+            ? NGX_HTTP_EGRESS_PROXY_V2 : 0;
     error = NULL;
 
     if (flow->http2 != http2) {
@@ -1843,10 +1850,9 @@ ngx_http_egress_check_place(ngx_cycle_t *cycle, void *data)
             ours += (rc == NGX_OK);
         }
 
-        if (rc == NGX_OK
-            && ngx_http_egress_speaks_http2(cycle->modules[i], conf))
-        {
-            place->elcf->http2 = 1;
+        if (rc == NGX_OK) {
+            place->elcf->http2 |= ngx_http_egress_speaks_http2(
+                                                   cycle->modules[i], conf);
         }
     }
 
@@ -1971,13 +1977,13 @@ ngx_http_egress_speaks_http2(ngx_module_t *module, void *conf)
     ngx_command_t  *cmd;
 
     if (ngx_strcmp(module->name, "ngx_http_grpc_module") == 0) {
-        return 1;
+        return NGX_HTTP_EGRESS_GRPC;
     }
 
     for (cmd = module->commands; cmd->name.len; cmd++) {
         if (ngx_strcmp(cmd->name.data, "proxy_http_version") == 0) {
             return *(ngx_uint_t *) ((char *) conf + cmd->offset)
-                   == NGX_HTTP_VERSION_20;
+                   == NGX_HTTP_VERSION_20 ? NGX_HTTP_EGRESS_PROXY_V2 : 0;
         }
     }
 

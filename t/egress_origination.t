@@ -145,7 +145,7 @@ my $s = 'tls simple; tls_trusted_certificate';
 my $m = 'tls mutual; tls_trusted_certificate';
 my $c = 'tls_certificate client.crt; tls_certificate_key client.key;';
 
-service('chain', 8042, '', "$s root.crt;");
+service('chain', 8042, '', "$s root.crt; keepalive 0;");
 service('san', 8042, '', "$s root.crt; tls_san x.test;");
 service('leaf', 8041, '', "$s root.crt;");
 service('under', 8043, '', "$s root.crt;");
@@ -364,6 +364,7 @@ $locations
 
     map \$ssl_client_s_dn \$dn { default \$ssl_client_s_dn; "" -; }
     log_format  far  "\$ssl_session_reused \$dn";
+    ssl_session_cache  shared:far:1m;
 
 $servers
 }

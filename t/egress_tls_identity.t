@@ -143,13 +143,22 @@ system("openssl x509 -in $d/ca.crt -signkey $d/ca.key -days 3 -out $d/ca2.crt "
 $t->cert('ca', 'server', 'DNS:s.test,DNS:c.test,DNS:d.test');
 $t->cert('ca', $_, "DNS:$_") foreach qw/ a b c /;
 
-$t->run()->plan(7);
+$t->run()->plan(8);
 
 ###############################################################################
+
+run(\&over_http);
+my $before = memory();
 
 my ($right, $wrong, $time) = run(\&over_http);
 is($right, $total, "http: $total requests in $time s");
 is($wrong, '', 'http: none with another identity');
+
+# a connection that is kept again and again does not grow: 200 bytes for each
+# request are too many, whatever their number
+
+my $growth = memory() - $before;
+cmp_ok($growth, '<', 1024 + $total / 20, "http: memory, $growth kB more");
 
 ($right, $wrong, $time) = run(\&over_stream);
 is($right, $total, "stream: $total connections in $time s");
@@ -206,6 +215,21 @@ sub run {
 	}
 
 	return ($right, $wrong, sprintf '%.1f', time() - $start);
+}
+
+# of the workers, in kB
+
+sub memory {
+	my $sum = 0;
+
+	foreach my $pid (map { /(\d+)/ }
+		$t->read_file('error.log') =~ /start worker process (\d+)/g)
+	{
+		open my $fh, '<', "/proc/$pid/status" or next;
+		$sum += /^RssAnon:\s+(\d+)/ ? $1 : 0 while <$fh>;
+	}
+
+	return $sum;
 }
 
 sub pick {

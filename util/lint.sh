@@ -66,7 +66,9 @@ report "paths of a machine" "$(files | xargs grep -nIE \
 
 if command -v shellcheck > /dev/null; then
     report "shellcheck" "$(files '*.sh' .ci/run util/bench/passthrough \
-        util/bench/registry util/bench/balance util/bench/ratelimit util/bench/authz | xargs shellcheck -x -S warning -e SC1091,SC2046 2>&1)"
+        util/bench/registry util/bench/upstream util/bench/balance \
+        util/bench/ratelimit util/bench/authz \
+        | xargs shellcheck -x -S warning -e SC1091,SC2046 2>&1)"
 fi
 
 for f in $(files '*.t' 't/lib/*.pm'); do
