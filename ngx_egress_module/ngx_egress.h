@@ -341,6 +341,9 @@ void *ngx_egress_area(ngx_uint_t id, ngx_slab_pool_t **shpool);
 ngx_uint_t ngx_egress_zone_keys(ngx_cycle_t *cycle);
 ngx_uint_t ngx_egress_zone_reports(ngx_cycle_t *cycle);
 
+/* the bound "series=": samples of a metric, besides "_other" */
+ngx_uint_t ngx_egress_zone_series(ngx_cycle_t *cycle);
+
 /*
  * The trust domains of this mesh: an array of ngx_str_t, the first is the
  * main one, the others are its aliases.  Never NULL in a worker.

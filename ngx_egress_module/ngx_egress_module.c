@@ -358,6 +358,13 @@ ngx_egress_zone_reports(ngx_cycle_t *cycle)
 }
 
 
+ngx_uint_t
+ngx_egress_zone_series(ngx_cycle_t *cycle)
+{
+    return ngx_egress_get_core_conf(cycle)->series;
+}
+
+
 ngx_array_t *
 ngx_egress_trust_domains(ngx_cycle_t *cycle)
 {

@@ -338,12 +338,8 @@ ngx_egress_ratelimit_charge_t *ngx_egress_ratelimit_told(
 
 /* ngx_egress_ratelimit_report.c */
 
-/*
- * What is known of each bucket, allocated from pool: a JSON array, and lines
- * in the text format of Prometheus (empty without buckets).  In a worker.
- */
-ngx_int_t ngx_egress_ratelimit_json(ngx_pool_t *pool, ngx_str_t *text);
-ngx_int_t ngx_egress_ratelimit_prometheus(ngx_pool_t *pool, ngx_str_t *text);
+/* member "buckets" of the status, and families of metrics */
+ngx_int_t ngx_egress_ratelimit_add_reports(ngx_conf_t *cf);
 
 
 /* ngx_egress_ratelimit_shm.c */

@@ -284,6 +284,10 @@ ngx_egress_ratelimit_create_conf(ngx_conf_t *cf)
 
     ngx_rbtree_init(&rcf->names, &rcf->sentinel, ngx_str_rbtree_insert_value);
 
+    if (ngx_egress_ratelimit_add_reports(cf) != NGX_OK) {
+        return NULL;
+    }
+
     return rcf;
 }
 

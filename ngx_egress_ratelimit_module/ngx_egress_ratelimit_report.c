@@ -9,8 +9,8 @@
 #include <ngx_egress_ratelimit.h>
 
 
-/* of one line or member, besides names and numbers */
-#define NGX_EGRESS_RATELIMIT_TEXT     96
+/* buckets of one status unless limit= says more; a page is some 300 KB */
+#define NGX_EGRESS_RATELIMIT_PAGE  1000
 
 
 typedef struct {
@@ -23,9 +23,11 @@ typedef struct {
 } ngx_egress_ratelimit_field_t;
 
 
-/* uint64_t[] */
+/* uint64_t[] but for "name" and "keyed" */
 
 typedef struct {
+    ngx_str_t                     *name;
+    ngx_uint_t                     keyed;
     uint64_t                       limit;
     uint64_t                       fill;
     uint64_t                       interval;
@@ -37,15 +39,31 @@ typedef struct {
 } ngx_egress_ratelimit_sample_t;
 
 
-static ngx_array_t *ngx_egress_ratelimit_buckets(ngx_uint_t *len);
+static ngx_int_t ngx_egress_ratelimit_report_status(
+    ngx_egress_report_t *report);
+static void ngx_egress_ratelimit_report_bucket(ngx_egress_text_t *text,
+    ngx_egress_ratelimit_bucket_t *bucket);
+static ngx_int_t ngx_egress_ratelimit_report_metrics(
+    ngx_egress_report_t *report);
+static ngx_egress_ratelimit_sample_t *ngx_egress_ratelimit_report_samples(
+    ngx_pool_t *pool, ngx_array_t *buckets, ngx_uint_t *n);
+static void ngx_egress_ratelimit_report_other(
+    ngx_egress_ratelimit_sample_t *other,
+    ngx_egress_ratelimit_sample_t *sample);
+static void ngx_egress_ratelimit_report_family(ngx_egress_text_t *text,
+    ngx_egress_ratelimit_field_t *field,
+    ngx_egress_ratelimit_sample_t *samples, ngx_uint_t n);
+static ngx_array_t *ngx_egress_ratelimit_report_buckets(void);
 static void ngx_egress_ratelimit_sample(ngx_egress_ratelimit_bucket_t *bucket,
     ngx_egress_ratelimit_sample_t *sample);
-static u_char *ngx_egress_ratelimit_json_bucket(u_char *p,
-    ngx_egress_ratelimit_bucket_t *bucket);
 
 
 #define ngx_egress_ratelimit_sampled(sample, field)                           \
     (*(uint64_t *) ((char *) (sample) + (field)->offset))
+
+
+static ngx_str_t  ngx_egress_ratelimit_status_name = ngx_string("buckets");
+static ngx_str_t  ngx_egress_ratelimit_metrics_name = ngx_string("ratelimit");
 
 
 static ngx_egress_ratelimit_field_t  ngx_egress_ratelimit_fields[] = {
@@ -109,53 +127,58 @@ static ngx_egress_ratelimit_field_t  ngx_egress_ratelimit_fields[] = {
 
 
 ngx_int_t
-ngx_egress_ratelimit_json(ngx_pool_t *pool, ngx_str_t *text)
+ngx_egress_ratelimit_add_reports(ngx_conf_t *cf)
 {
-    u_char                          *p;
-    ngx_uint_t                       i, len, n;
-    ngx_array_t                     *buckets;
-    ngx_egress_ratelimit_bucket_t  **bucket;
-
-    buckets = ngx_egress_ratelimit_buckets(&len);
-
-    n = sizeof(ngx_egress_ratelimit_fields)
-        / sizeof(ngx_egress_ratelimit_field_t);
-
-    len += (buckets ? buckets->nelts : 0) * (n + 1)
-           * (NGX_EGRESS_RATELIMIT_TEXT + NGX_INT64_LEN);
-
-    p = ngx_pnalloc(pool, len + 3);
-    if (p == NULL) {
+    if (ngx_egress_add_report(cf, NGX_EGRESS_REPORT_STATUS,
+                              &ngx_egress_ratelimit_status_name,
+                              ngx_egress_ratelimit_report_status)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    text->data = p;
-    *p++ = '[';
+    return ngx_egress_add_report(cf, NGX_EGRESS_REPORT_METRICS,
+                                 &ngx_egress_ratelimit_metrics_name,
+                                 ngx_egress_ratelimit_report_metrics);
+}
 
-    if (buckets) {
-        bucket = buckets->elts;
 
-        for (i = 0; i < buckets->nelts; i++) {
-            if (i) {
-                *p++ = ',';
-            }
+/* a page of them: offset= and limit= */
 
-            p = ngx_egress_ratelimit_json_bucket(p, bucket[i]);
-        }
+static ngx_int_t
+ngx_egress_ratelimit_report_status(ngx_egress_report_t *report)
+{
+    ngx_uint_t                       i, n, offset, limit;
+    ngx_array_t                     *buckets;
+    ngx_egress_ratelimit_bucket_t  **bucket;
+
+    buckets = ngx_egress_ratelimit_report_buckets();
+
+    bucket = buckets ? buckets->elts : NULL;
+    n = buckets ? buckets->nelts : 0;
+
+    offset = 0;
+    limit = NGX_EGRESS_RATELIMIT_PAGE;
+
+    (void) ngx_egress_report_number(report, "offset", NGX_MAX_INT32_VALUE,
+                                    &offset);
+    (void) ngx_egress_report_number(report, "limit", NGX_MAX_INT32_VALUE,
+                                    &limit);
+
+    ngx_egress_json_open(&report->text, NULL, '[');
+
+    for (i = offset; i < n && i - offset < limit; i++) {
+        ngx_egress_ratelimit_report_bucket(&report->text, bucket[i]);
     }
 
-    *p++ = ']';
-
-    text->len = p - text->data;
+    ngx_egress_json_close(&report->text);
 
     return NGX_OK;
 }
 
 
-/* the names of buckets hold nothing that would have to be escaped */
-
-static u_char *
-ngx_egress_ratelimit_json_bucket(u_char *p,
+static void
+ngx_egress_ratelimit_report_bucket(ngx_egress_text_t *text,
     ngx_egress_ratelimit_bucket_t *bucket)
 {
     ngx_egress_ratelimit_field_t  *field;
@@ -163,94 +186,150 @@ ngx_egress_ratelimit_json_bucket(u_char *p,
 
     ngx_egress_ratelimit_sample(bucket, &sample);
 
-    p = ngx_sprintf(p, "{\"name\":\"%V\"", &bucket->sn.str);
+    ngx_egress_json_open(text, NULL, '{');
+    ngx_egress_json_string(text, "name", sample.name);
 
     for (field = ngx_egress_ratelimit_fields; field->name; field++) {
-        if (field->own && bucket->keyed) {
+
+        if (field->own && sample.keyed) {
             continue;
         }
 
-        p = ngx_sprintf(p, ",\"%s\":%uL", field->name,
-                        ngx_egress_ratelimit_sampled(&sample, field));
+        ngx_egress_json_number(text, field->name,
+                               ngx_egress_ratelimit_sampled(&sample, field));
     }
 
-    *p++ = '}';
-
-    return p;
+    ngx_egress_json_close(text);
 }
 
 
-ngx_int_t
-ngx_egress_ratelimit_prometheus(ngx_pool_t *pool, ngx_str_t *text)
+static ngx_int_t
+ngx_egress_ratelimit_report_metrics(ngx_egress_report_t *report)
 {
-    u_char                          *p;
-    ngx_uint_t                       i, len, n;
-    ngx_array_t                     *buckets;
-    ngx_egress_ratelimit_field_t    *field;
-    ngx_egress_ratelimit_sample_t    sample;
-    ngx_egress_ratelimit_bucket_t  **bucket;
+    ngx_uint_t                      n;
+    ngx_array_t                    *buckets;
+    ngx_egress_ratelimit_field_t   *field;
+    ngx_egress_ratelimit_sample_t  *samples;
 
-    buckets = ngx_egress_ratelimit_buckets(&len);
+    buckets = ngx_egress_ratelimit_report_buckets();
 
     if (buckets == NULL) {
-        ngx_str_null(text);
         return NGX_OK;
     }
 
-    n = sizeof(ngx_egress_ratelimit_fields)
-        / sizeof(ngx_egress_ratelimit_field_t);
-
-    len = n * (len + 3 * NGX_EGRESS_RATELIMIT_TEXT
-               + buckets->nelts * (NGX_EGRESS_RATELIMIT_TEXT
-                                   + NGX_INT64_LEN));
-
-    p = ngx_pnalloc(pool, len);
-    if (p == NULL) {
+    samples = ngx_egress_ratelimit_report_samples(report->text.pool, buckets,
+                                                  &n);
+    if (samples == NULL) {
         return NGX_ERROR;
     }
 
-    text->data = p;
-    bucket = buckets->elts;
-
     for (field = ngx_egress_ratelimit_fields; field->name; field++) {
-
-        if (field->metric == NULL) {
-            continue;
-        }
-
-        p = ngx_sprintf(p, "# HELP %s %s\n# TYPE %s %s\n", field->metric,
-                        field->help, field->metric, field->type);
-
-        for (i = 0; i < buckets->nelts; i++) {
-
-            if (field->own && bucket[i]->keyed) {
-                continue;
-            }
-
-            ngx_egress_ratelimit_sample(bucket[i], &sample);
-
-            p = ngx_sprintf(p, "%s{bucket=\"%V\"} %uL\n", field->metric,
-                            &bucket[i]->sn.str,
-                            ngx_egress_ratelimit_sampled(&sample, field));
+        if (field->metric) {
+            ngx_egress_ratelimit_report_family(&report->text, field, samples,
+                                               n);
         }
     }
-
-    text->len = p - text->data;
 
     return NGX_OK;
 }
 
 
-/* NULL: there are none; *len is that of their names */
+/* past "series" of the zone, the rest is one, their sum */
 
-static ngx_array_t *
-ngx_egress_ratelimit_buckets(ngx_uint_t *len)
+static ngx_egress_ratelimit_sample_t *
+ngx_egress_ratelimit_report_samples(ngx_pool_t *pool, ngx_array_t *buckets,
+    ngx_uint_t *n)
 {
-    ngx_uint_t                       i;
-    ngx_egress_ratelimit_conf_t     *rcf;
+    ngx_uint_t                       i, bound;
+    ngx_egress_ratelimit_sample_t   *samples, sample;
     ngx_egress_ratelimit_bucket_t  **bucket;
 
-    *len = 0;
+    static ngx_str_t  other = ngx_string("_other");
+
+    bucket = buckets->elts;
+    bound = ngx_min(ngx_egress_zone_series((ngx_cycle_t *) ngx_cycle),
+                    buckets->nelts);
+
+    *n = bound + (bound < buckets->nelts);
+
+    samples = ngx_pcalloc(pool, *n * sizeof(ngx_egress_ratelimit_sample_t));
+    if (samples == NULL) {
+        return NULL;
+    }
+
+    samples[*n - 1].name = &other;
+    samples[*n - 1].keyed = 1;
+
+    for (i = 0; i < bound; i++) {
+        ngx_egress_ratelimit_sample(bucket[i], &samples[i]);
+    }
+
+    for ( /* void */ ; i < buckets->nelts; i++) {
+        ngx_egress_ratelimit_sample(bucket[i], &sample);
+        ngx_egress_ratelimit_report_other(&samples[bound], &sample);
+    }
+
+    return samples;
+}
+
+
+static void
+ngx_egress_ratelimit_report_other(ngx_egress_ratelimit_sample_t *other,
+    ngx_egress_ratelimit_sample_t *sample)
+{
+    ngx_egress_ratelimit_field_t  *field;
+
+    for (field = ngx_egress_ratelimit_fields; field->name; field++) {
+
+        if (field->own && sample->keyed) {
+            continue;
+        }
+
+        ngx_egress_ratelimit_sampled(other, field) +=
+                                  ngx_egress_ratelimit_sampled(sample, field);
+    }
+
+    /* with all of them keyed there is nothing of its own to tell */
+
+    other->keyed &= sample->keyed;
+}
+
+
+static void
+ngx_egress_ratelimit_report_family(ngx_egress_text_t *text,
+    ngx_egress_ratelimit_field_t *field,
+    ngx_egress_ratelimit_sample_t *samples, ngx_uint_t n)
+{
+    ngx_uint_t  i, named;
+
+    named = 0;
+
+    for (i = 0; i < n; i++) {
+
+        if (field->own && samples[i].keyed) {
+            continue;
+        }
+
+        if (!named) {
+            ngx_egress_metric_family(text, field->metric, field->type,
+                                     field->help);
+            named = 1;
+        }
+
+        ngx_egress_metric_open(text, field->metric);
+        ngx_egress_metric_label(text, "bucket", samples[i].name);
+        ngx_egress_metric_value(text, ngx_egress_ratelimit_sampled(&samples[i],
+                                                                   field));
+    }
+}
+
+
+/* NULL: there are none */
+
+static ngx_array_t *
+ngx_egress_ratelimit_report_buckets(void)
+{
+    ngx_egress_ratelimit_conf_t  *rcf;
 
     rcf = ngx_egress_get_conf((ngx_cycle_t *) ngx_cycle,
                               &ngx_egress_ratelimit_module);
@@ -259,12 +338,6 @@ ngx_egress_ratelimit_buckets(ngx_uint_t *len)
         || ngx_egress_ratelimit_get_table() == NULL)
     {
         return NULL;
-    }
-
-    bucket = rcf->buckets.elts;
-
-    for (i = 0; i < rcf->buckets.nelts; i++) {
-        *len += bucket[i]->sn.str.len;
     }
 
     return &rcf->buckets;
@@ -280,6 +353,8 @@ ngx_egress_ratelimit_sample(ngx_egress_ratelimit_bucket_t *bucket,
 
     table = ngx_egress_ratelimit_get_table();
 
+    sample->name = &bucket->sn.str;
+    sample->keyed = bucket->keyed;
     sample->limit = bucket->rate.tokens;
     sample->fill = bucket->rate.fill;
     sample->interval = bucket->period ? 0 : bucket->rate.interval;

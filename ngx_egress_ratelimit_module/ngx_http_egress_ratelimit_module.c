@@ -16,7 +16,6 @@ typedef struct {
     ngx_array_t  *descriptors;
                              /* of ngx_array_t *, of
                                 ngx_egress_ratelimit_action_t; or NULL */
-    ngx_uint_t    prometheus;
 } ngx_http_egress_ratelimit_loc_conf_t;
 
 
@@ -52,15 +51,11 @@ static ngx_int_t ngx_http_egress_ratelimit_add_headers(ngx_http_request_t *r,
 static ngx_int_t ngx_http_egress_ratelimit_add_number(ngx_http_request_t *r,
     const char *name, uint64_t n);
 
-static ngx_int_t ngx_http_egress_ratelimit_status_handler(
-    ngx_http_request_t *r);
 static void *ngx_http_egress_ratelimit_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_egress_ratelimit_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
 static char *ngx_http_egress_ratelimit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_egress_ratelimit_status(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
 static char *ngx_http_egress_ratelimit_descriptor(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_egress_ratelimit_compile(ngx_conf_t *cf,
@@ -81,13 +76,6 @@ static ngx_command_t  ngx_http_egress_ratelimit_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
           |NGX_CONF_1MORE,
       ngx_http_egress_ratelimit_descriptor,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
-
-    { ngx_string("egress_ratelimit_status"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
-      ngx_http_egress_ratelimit_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -481,44 +469,6 @@ ngx_http_egress_ratelimit_add_number(ngx_http_request_t *r, const char *name,
 }
 
 
-static ngx_int_t
-ngx_http_egress_ratelimit_status_handler(ngx_http_request_t *r)
-{
-    ngx_int_t                              rc;
-    ngx_http_complex_value_t               cv;
-    ngx_http_egress_ratelimit_loc_conf_t  *rlcf;
-
-    static ngx_str_t  types[] = {
-        ngx_string("application/json"),
-        ngx_string("text/plain; version=0.0.4")
-    };
-
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
-
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    rlcf = ngx_http_get_module_loc_conf(r, ngx_http_egress_ratelimit_module);
-
-    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
-
-    rc = rlcf->prometheus ? ngx_egress_ratelimit_prometheus(r->pool, &cv.value)
-                          : ngx_egress_ratelimit_json(r->pool, &cv.value);
-
-    if (rc != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_send_response(r, NGX_HTTP_OK, &types[rlcf->prometheus],
-                                  &cv);
-}
-
-
 static void *
 ngx_http_egress_ratelimit_create_loc_conf(ngx_conf_t *cf)
 {
@@ -531,7 +481,6 @@ ngx_http_egress_ratelimit_create_loc_conf(ngx_conf_t *cf)
 
     rlcf->limits = NGX_CONF_UNSET_PTR;
     rlcf->descriptors = NGX_CONF_UNSET_PTR;
-    rlcf->prometheus = 0;
 
     return rlcf;
 }
@@ -590,34 +539,6 @@ ngx_http_egress_ratelimit_compile(ngx_conf_t *cf, ngx_str_t *text,
     ccv.complex_value = *value;
 
     return ngx_http_compile_complex_value(&ccv);
-}
-
-
-static char *
-ngx_http_egress_ratelimit_status(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    ngx_http_egress_ratelimit_loc_conf_t *rlcf = conf;
-
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    value = cf->args->elts;
-
-    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "prometheus") == 0) {
-        rlcf->prometheus = 1;
-
-    } else if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "json") != 0)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_egress_ratelimit_status_handler;
-
-    return NGX_CONF_OK;
 }
 
 

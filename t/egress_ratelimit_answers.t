@@ -169,11 +169,11 @@ http {
         listen  127.0.0.1:8082;
 
         location /status {
-            egress_ratelimit_status;
+            egress_status;
         }
 
         location /metrics {
-            egress_ratelimit_status  prometheus;
+            egress_metrics;
         }
     }
 }
@@ -285,7 +285,8 @@ like($m, qr/^egress_ratelimit_limited_total\{bucket="cost"\} 7$/m, 'metric');
 like($m, qr/^egress_ratelimit_remaining\{bucket="cost"\} 0$/m, 'gauge');
 like($m, qr/^# TYPE egress_ratelimit_allowed_total counter$/m, 'type');
 is(join('', $m =~ /\x0d\x0a\x0d\x0a(.*)$/s
-	? grep { !/^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+\{bucket="[a-z]+"\} \d+)$/ }
+	? grep { /ratelimit/
+		&& !/^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+\{bucket="[a-z]+"\} \d+)$/ }
 		split /\n/, $1 : 'nothing'), '', 'format');
 
 $t->stop();
@@ -308,10 +309,10 @@ sub get {
 }
 
 sub status {
-	my ($json) = http_get('/status', port => 8082)
+	my ($json) = http_get('/status?what=buckets', port => 8082)
 		=~ /\x0d\x0a\x0d\x0a(.*)$/s;
 
-	return { map { $_->{name} => $_ } @{decode_json($json)} };
+	return { map { $_->{name} => $_ } @{decode_json($json)->{buckets}} };
 }
 
 ###############################################################################

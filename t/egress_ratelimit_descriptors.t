@@ -225,7 +225,7 @@ http {
         listen  127.0.0.1:8082;
 
         location / {
-            egress_ratelimit_status;
+            egress_status;
         }
     }
 }
@@ -366,9 +366,11 @@ sub codes {
 sub status {
 	my ($bucket) = @_;
 
-	my ($json) = http_get('/', port => 8082) =~ /\x0d\x0a\x0d\x0a(.*)$/s;
+	my ($json) = http_get('/?what=buckets', port => 8082)
+		=~ /\x0d\x0a\x0d\x0a(.*)$/s;
 
-	return (grep { $_->{name} eq $bucket } @{decode_json($json)})[0];
+	return (grep { $_->{name} eq $bucket }
+		@{decode_json($json)->{buckets}})[0];
 }
 
 sub sessions {

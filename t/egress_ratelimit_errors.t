@@ -247,7 +247,7 @@ my @good = (
 	'bucket b { tokens 4294967295; fill 4294967295; interval 24d; status 503; on_full allow; header a b; header a ""; header x-c "d e"; header_always a b; request_header c d; body ""; retry_after on; x_ratelimit_headers off; share 1/10000; }',
 );
 
-$t->plan(@egress + 2 * @server + @good + 3);
+$t->plan(@egress + 2 * @server + @good + 2);
 
 ###############################################################################
 
@@ -263,9 +263,6 @@ foreach my $case (@server) {
 	says($error, http => $conf);
 	says($error, stream => $conf);
 }
-
-says('invalid parameter "xml"',
-	http => 'location /s { egress_ratelimit_status xml; }');
 
 foreach my $conf (@good) {
 	says('test is successful', egress => $conf);

@@ -232,7 +232,7 @@ http {
 
         location /status {
             egress  off;
-            egress_ratelimit_status;
+            egress_status;
         }
     }
 
@@ -263,9 +263,10 @@ sub codes {
 sub status {
 	my ($bucket) = @_;
 
-	my ($json) = get('/status') =~ /\x0d\x0a\x0d\x0a(.*)$/s;
+	my ($json) = get('/status?what=buckets') =~ /\x0d\x0a\x0d\x0a(.*)$/s;
 
-	return (grep { $_->{name} eq $bucket } @{decode_json($json)})[0];
+	return (grep { $_->{name} eq $bucket }
+		@{decode_json($json)->{buckets}})[0];
 }
 
 # seconds to the end of the day in Tokyo, or of the month in UTC

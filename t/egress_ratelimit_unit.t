@@ -101,7 +101,7 @@ http {
 
         location /status {
             egress  off;
-            egress_ratelimit_status;
+            egress_status;
         }
     }
 
@@ -256,9 +256,10 @@ sub frame {
 sub status {
 	my ($bucket) = @_;
 
-	my ($json) = http_get('/status') =~ /\x0d\x0a\x0d\x0a(.*)$/s;
+	my ($json) = http_get('/status?what=buckets') =~ /\x0d\x0a\x0d\x0a(.*)$/s;
 
-	return (grep { $_->{name} eq $bucket } @{decode_json($json)})[0];
+	return (grep { $_->{name} eq $bucket }
+		@{decode_json($json)->{buckets}})[0];
 }
 
 # reads 3000 bytes, sends 10000

@@ -104,7 +104,7 @@ http {
         listen  127.0.0.1:8087;
 
         location / {
-            egress_ratelimit_status;
+            egress_status;
         }
     }
 }
@@ -135,8 +135,9 @@ is(sessions('b', 8083, 1) . sessions('b', 8084, 1), 'dbdb',
 is(sessions('a', 8083, 1), 'db', 'a key of another');
 is(sessions('c', 8081, 1), 'db', 'a key of a third');
 
-my ($json) = http_get('/', port => 8087) =~ /\x0d\x0a\x0d\x0a(.*)$/s;
-my ($share) = grep { $_->{name} eq 'share' } @{decode_json($json)};
+my ($json) = http_get('/?what=buckets', port => 8087)
+	=~ /\x0d\x0a\x0d\x0a(.*)$/s;
+my ($share) = grep { $_->{name} eq 'share' } @{decode_json($json)->{buckets}};
 
 is("@{$share}{qw/ keys max_keys full limited allowed /}", '4 4 2 2 6',
 	'counted');

@@ -143,7 +143,7 @@ http {
         listen  127.0.0.1:8088;
 
         location / {
-            egress_ratelimit_status;
+            egress_status;
         }
     }
 }
@@ -328,9 +328,11 @@ sub gone {
 sub status {
 	my ($bucket) = @_;
 
-	my ($json) = http_get('/', port => 8088) =~ /\x0d\x0a\x0d\x0a(.*)$/s;
+	my ($json) = http_get('/?what=buckets', port => 8088)
+		=~ /\x0d\x0a\x0d\x0a(.*)$/s;
 
-	return (grep { $_->{name} eq $bucket } @{decode_json($json)})[0];
+	return (grep { $_->{name} eq $bucket }
+		@{decode_json($json)->{buckets}})[0];
 }
 
 sub workers {
