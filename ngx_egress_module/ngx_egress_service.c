@@ -672,6 +672,15 @@ ngx_egress_endpoint_address(ngx_conf_t *cf, ngx_str_t *value,
     ngx_url_t   u;
     ngx_addr_t  addr;
 
+    /* IPv6 as in a URL */
+
+    if (value->len > 2 && value->data[0] == '['
+        && value->data[value->len - 1] == ']')
+    {
+        value->data++;
+        value->len -= 2;
+    }
+
     ep->address = *value;
 
     if (ngx_strncmp(value->data, "unix:", 5) == 0) {
@@ -712,7 +721,9 @@ ngx_egress_endpoint_address(ngx_conf_t *cf, ngx_str_t *value,
 invalid:
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid address \"%V\"", value);
+                       "invalid address \"%V\"%s", value,
+                       ngx_strlchr(value->data, value->data + value->len, ':')
+                           ? ": a port is a parameter, \"port=\"" : "");
 
     return NGX_CONF_ERROR;
 }

@@ -239,7 +239,7 @@ sub write_conf {
 			'unix:%%TESTDIR%%/u.sock' ],
 		ports => [ 'balance round_robin;',
 			map { "127.0.1.$_ port=%%PORT_8085%%" } 1, 2 ],
-		six => [ '', '::1 port=%%PORT_8086%%' ],
+		six => [ '', '[::1] port=%%PORT_8086%%' ],
 		dns => [ 'balance round_robin; port 81 http'
 			. ' target=%%PORT_8085%%;' ],
 		mixed => [ 'balance round_robin; resolution dns;',

@@ -121,6 +121,7 @@ my @service = (
 	[ 'guard allow=x;', 'invalid parameter "allow=x"' ],
 	[ 'guard on; guard off;', '"guard" directive is duplicate' ],
 	[ 'endpoint a_b;', 'invalid address "a_b"' ],
+	[ 'endpoint 127.0.0.1:80;', 'a port is a parameter, "port="' ],
 	[ 'endpoint unix:;', 'invalid address' ],
 	[ 'endpoint 127.0.0.1 port=0;', 'invalid parameter "port=0"' ],
 	[ 'endpoint 127.0.0.1 label=a;', 'invalid parameter "label=a"' ],
