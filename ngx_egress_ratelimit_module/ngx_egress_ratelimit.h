@@ -112,6 +112,7 @@ struct ngx_egress_ratelimit_bucket_s {
     ngx_str_node_t               file;     /* so; while that is checked */
     ngx_uint_t                   connections;  /* at once, of a key; or 0 */
     ngx_flag_t                   on_full;  /* 1: what has no room may pass */
+    ngx_flag_t                   on_error; /* 1: so may what can't be asked */
     ngx_uint_t                   share;    /* millionths of max that the keys
                                               of one principal may take */
 
@@ -211,6 +212,13 @@ typedef struct {
 #define NGX_EGRESS_RATELIMIT_PASSED   0    /* had a token, or chance let it */
 #define NGX_EGRESS_RATELIMIT_LIMITED  1
 #define NGX_EGRESS_RATELIMIT_FULL     2    /* there was no room for its key */
+#define NGX_EGRESS_RATELIMIT_ERROR    3    /* the bucket could not be used */
+
+/* why not; with on_error, tokens are taken also without a process slot */
+
+#define NGX_EGRESS_RATELIMIT_LOCK     1    /* the lock is broken, for good */
+#define NGX_EGRESS_RATELIMIT_PROCESS  2    /* connections can't be counted:
+                                              the process has no slot */
 
 
 typedef struct {
@@ -232,8 +240,10 @@ typedef struct {
     unsigned                        enabled:1;
     unsigned                        enforced:1;
     unsigned                        result:2;
+    unsigned                        error:2;     /* or 0 */
     unsigned                        refused:1;   /* it was this that refused */
-    unsigned                        log:1;       /* time to log "full" */
+    unsigned                        log:1;       /* time to log "full", or
+                                                    the error */
     unsigned                        would:1;     /* would have refused, but
                                                     is not enforced */
     unsigned                        told:1;      /* request headers added */
@@ -248,6 +258,7 @@ typedef struct {
     uint64_t                  full;
     uint64_t                  evicted;
     uint64_t                  spent;       /* bytes */
+    uint64_t                  errors;
 } ngx_egress_ratelimit_counts_t;
 
 
@@ -320,7 +331,7 @@ ngx_int_t ngx_egress_ratelimit_find_match(ngx_egress_flow_t *flow,
  * The step of the decision; limits and descriptors may be NULL.  NGX_OK:
  * every enforced bucket had what the request costs, or chance let it pass;
  * NGX_DECLINED: refused, nothing was taken from any; NGX_ERROR: out of
- * memory, or a lock is broken.
+ * memory.
  */
 ngx_int_t ngx_egress_ratelimit(ngx_egress_flow_t *flow, ngx_array_t *limits,
     ngx_array_t *descriptors, ngx_egress_ratelimit_value_pt value,
@@ -409,9 +420,9 @@ uint64_t ngx_egress_ratelimit_hash(ngx_egress_ratelimit_table_t *table,
  * Takes what each charge costs of its bucket, or nothing of any if one that
  * is enforced refuses: *refused is that one, else NULL.  Holds the locks of
  * the shards of all charges, some hundred nanoseconds; the work does not
- * depend on how many keys there are.  NGX_ERROR: a lock is broken.
+ * depend on how many keys there are.
  */
-ngx_int_t ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
+void ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_charge_t *charges, ngx_uint_t n,
     ngx_egress_ratelimit_clock_t *clock,
     ngx_egress_ratelimit_charge_t **refused);

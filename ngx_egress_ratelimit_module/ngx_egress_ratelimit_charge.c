@@ -66,6 +66,8 @@ static ngx_int_t ngx_egress_ratelimit_refuse(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_bucket_t *bucket);
 static void ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
     ngx_egress_ratelimit_charge_t *charge);
+static void ngx_egress_ratelimit_log_error(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_charge_t *charge);
 
 
 /*
@@ -490,12 +492,7 @@ ngx_egress_ratelimit_decide(ngx_egress_flow_t *flow,
 
     ngx_egress_ratelimit_clock(&clock);
 
-    if (ngx_egress_ratelimit_take(table, charge, n, &clock, &refused)
-        != NGX_OK)
-    {
-        charges->nelts = before;
-        return NGX_ERROR;
-    }
+    ngx_egress_ratelimit_take(table, charge, n, &clock, &refused);
 
     for (i = 0; i < n; i++) {
         ngx_egress_ratelimit_log(flow, &charge[i]);
@@ -538,7 +535,8 @@ ngx_egress_ratelimit_remember(ngx_egress_flow_t *flow,
     }
 
     if (!passed || !charge->enabled
-        || charge->result == NGX_EGRESS_RATELIMIT_FULL)
+        || charge->result == NGX_EGRESS_RATELIMIT_FULL
+        || charge->result == NGX_EGRESS_RATELIMIT_ERROR)
     {
         return;
     }
@@ -639,7 +637,10 @@ ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
 
     name = &charge->bucket->sn.str;
 
-    if (charge->log) {
+    if (charge->log && charge->error) {
+        ngx_egress_ratelimit_log_error(flow, charge);
+
+    } else if (charge->log) {
         ngx_log_error(NGX_LOG_ERR, flow->log, 0,
                       "egress bucket \"%V\" has no room for another key, %s",
                       name, charge->bucket->on_full ? "passing" : "refusing");
@@ -661,6 +662,22 @@ ngx_egress_ratelimit_log(ngx_egress_flow_t *flow,
 }
 
 
+static void
+ngx_egress_ratelimit_log_error(ngx_egress_flow_t *flow,
+    ngx_egress_ratelimit_charge_t *charge)
+{
+    const char  *error;
+
+    error = (charge->error == NGX_EGRESS_RATELIMIT_LOCK)
+            ? "can't be used, a lock in the zone is broken"
+            : "can't count connections, this worker has no process slot";
+
+    ngx_log_error(NGX_LOG_ERR, flow->log, 0, "egress bucket \"%V\" %s, %s",
+                  &charge->bucket->sn.str, error,
+                  charge->bucket->on_error ? "passing" : "refusing");
+}
+
+
 ngx_egress_ratelimit_charge_t *
 ngx_egress_ratelimit_told(ngx_array_t *charges)
 {
@@ -672,8 +689,11 @@ ngx_egress_ratelimit_told(ngx_array_t *charges)
 
     for (i = 0; i < charges->nelts; i++) {
 
+        /* what could not be asked has nothing to tell */
+
         if (!charge[i].enabled || !charge[i].bucket->x_ratelimit
-            || charge[i].bucket->rate.tokens == 0)
+            || charge[i].bucket->rate.tokens == 0
+            || charge[i].result == NGX_EGRESS_RATELIMIT_ERROR)
         {
             continue;
         }

@@ -71,8 +71,8 @@ static char *ngx_egress_ratelimit_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_uint_t ngx_egress_ratelimit_valid_header(ngx_str_t *name,
     ngx_str_t *value);
-static char *ngx_egress_ratelimit_on_full(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
+static char *ngx_egress_ratelimit_deny_or_allow(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_egress_ratelimit_share(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_ratelimit_body(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -224,9 +224,16 @@ static ngx_command_t  ngx_egress_ratelimit_commands[] = {
 
     { ngx_string("on_full"),
       NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
-      ngx_egress_ratelimit_on_full,
+      ngx_egress_ratelimit_deny_or_allow,
       0,
+      offsetof(ngx_egress_ratelimit_bucket_t, on_full),
+      NULL },
+
+    { ngx_string("on_error"),
+      NGX_EGRESS_BUCKET_CONF|NGX_CONF_TAKE1,
+      ngx_egress_ratelimit_deny_or_allow,
       0,
+      offsetof(ngx_egress_ratelimit_bucket_t, on_error),
       NULL },
 
     { ngx_string("share"),
@@ -645,6 +652,7 @@ ngx_egress_ratelimit_add_bucket(ngx_conf_t *cf,
     bucket->conf_file = cf->conf_file->file.name.data;
     bucket->line = cf->conf_file->line;
     bucket->on_full = NGX_CONF_UNSET;
+    bucket->on_error = NGX_CONF_UNSET;
     bucket->conf = rcf;
     bucket->consume = NGX_CONF_UNSET;
     bucket->unit = NGX_CONF_UNSET_UINT;
@@ -751,6 +759,7 @@ ngx_egress_ratelimit_complete(ngx_conf_t *cf,
     }
 
     ngx_conf_init_value(bucket->on_full, 0);
+    ngx_conf_init_value(bucket->on_error, 0);
     ngx_conf_init_uint_value(bucket->share, 500000);
     ngx_conf_init_uint_value(bucket->x_ratelimit, 0);
     ngx_conf_init_value(bucket->retry_after, 0);
@@ -1166,23 +1175,25 @@ ngx_egress_ratelimit_valid_header(ngx_str_t *name, ngx_str_t *value)
 
 
 static char *
-ngx_egress_ratelimit_on_full(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_egress_ratelimit_deny_or_allow(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
 {
-    ngx_egress_ratelimit_bucket_t *bucket = conf;
+    ngx_str_t   *value;
+    ngx_flag_t  *flag;
 
-    ngx_str_t  *value;
+    flag = (ngx_flag_t *) ((char *) conf + cmd->offset);
 
-    if (bucket->on_full != NGX_CONF_UNSET) {
+    if (*flag != NGX_CONF_UNSET) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
 
     if (ngx_strcmp(value[1].data, "deny") == 0) {
-        bucket->on_full = 0;
+        *flag = 0;
 
     } else if (ngx_strcmp(value[1].data, "allow") == 0) {
-        bucket->on_full = 1;
+        *flag = 1;
 
     } else {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

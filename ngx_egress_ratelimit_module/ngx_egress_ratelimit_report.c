@@ -114,6 +114,10 @@ static ngx_egress_ratelimit_field_t  ngx_egress_ratelimit_fields[] = {
       "Those for whose key there was no room.",
       offsetof(ngx_egress_ratelimit_sample_t, counts.full), 0 },
 
+    { "errors", "egress_ratelimit_errors_total", "counter",
+      "Those for which the bucket could not be used.",
+      offsetof(ngx_egress_ratelimit_sample_t, counts.errors), 0 },
+
     { "evicted", "egress_ratelimit_evicted_total", "counter",
       "Keys, full again, that made room for others.",
       offsetof(ngx_egress_ratelimit_sample_t, counts.evicted), 0 },

@@ -12,7 +12,7 @@
 #include <openssl/rand.h>
 
 
-#define NGX_EGRESS_RATELIMIT_LAYOUT   3    /* bump on any shared change */
+#define NGX_EGRESS_RATELIMIT_LAYOUT   4    /* bump on any shared change */
 
 /* the part of the zone for keys if its size isn't configured */
 #define NGX_EGRESS_RATELIMIT_PART     4

@@ -214,8 +214,13 @@ ngx_egress_ratelimit_state_text(ngx_egress_ratelimit_table_t *table,
     text->data = NULL;
 
     if (ngx_egress_ratelimit_copy_slots(table, bucket->row, copies, max, &n)
-        == NGX_OK)
+        != NGX_OK)
     {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "\"state\" of bucket \"%V\" can't be saved, a lock in "
+                      "the zone is broken", &bucket->sn.str);
+
+    } else {
         text->data = ngx_alloc(n * NGX_EGRESS_RATELIMIT_LINE + 256
                                + period->zone.len + bucket->sn.str.len, log);
     }

@@ -381,6 +381,12 @@ ngx_egress_ratelimit_lock(ngx_egress_ratelimit_table_t *table,
 
     mutex = &table->shards[shard].mutex;
 
+    /* glibc's trylock of such a mutex leaves it locked: others would wait */
+
+    if (table->shards[shard].broken) {
+        return NGX_ERROR;
+    }
+
     rc = pthread_mutex_trylock(mutex);
 
     for (i = 0; rc == EBUSY && ngx_ncpu > 1; i++) {
@@ -402,6 +408,7 @@ ngx_egress_ratelimit_lock(ngx_egress_ratelimit_table_t *table,
     }
 
     if (rc != EOWNERDEAD) {
+        table->shards[shard].broken = 1;
         return NGX_ERROR;
     }
 
@@ -411,6 +418,7 @@ ngx_egress_ratelimit_lock(ngx_egress_ratelimit_table_t *table,
     table->shards[shard].repairs++;
 
     if (pthread_mutex_consistent(mutex) != 0) {
+        table->shards[shard].broken = 1;
         (void) pthread_mutex_unlock(mutex);
         return NGX_ERROR;
     }
@@ -680,6 +688,10 @@ ngx_egress_ratelimit_room_elsewhere(ngx_egress_ratelimit_table_t *table,
 
         other = (shard + i) % table->shards_n;
 
+        if (table->shards[other].broken) {
+            continue;
+        }
+
         rc = pthread_mutex_trylock(&table->shards[other].mutex);
 
         if (rc == EOWNERDEAD) {
@@ -688,6 +700,11 @@ ngx_egress_ratelimit_room_elsewhere(ngx_egress_ratelimit_table_t *table,
             (void) pthread_mutex_consistent(&table->shards[other].mutex);
 
         } else if (rc != 0) {
+
+            if (rc != EBUSY) {
+                table->shards[other].broken = 1;
+            }
+
             continue;
         }
 
@@ -1042,5 +1059,13 @@ ngx_egress_ratelimit_count(ngx_egress_ratelimit_table_t *table,
         counts->full += part->full;
         counts->evicted += part->evicted;
         counts->spent += part->spent;
+    }
+
+    counts->allowed += row->errors[NGX_EGRESS_RATELIMIT_ERROR_ALLOWED];
+    counts->limited += row->errors[NGX_EGRESS_RATELIMIT_ERROR_LIMITED];
+    counts->would_limit += row->errors[NGX_EGRESS_RATELIMIT_ERROR_WOULD];
+
+    for (i = 0; i < NGX_EGRESS_RATELIMIT_ERRORS; i++) {
+        counts->errors += row->errors[i];
     }
 }

@@ -53,6 +53,15 @@ typedef struct {
 } ngx_egress_ratelimit_owner_t;
 
 
+/* what became of those for which a bucket could not be used */
+
+#define NGX_EGRESS_RATELIMIT_ERROR_NONE     0  /* others decided */
+#define NGX_EGRESS_RATELIMIT_ERROR_ALLOWED  1
+#define NGX_EGRESS_RATELIMIT_ERROR_LIMITED  2
+#define NGX_EGRESS_RATELIMIT_ERROR_WOULD    3
+#define NGX_EGRESS_RATELIMIT_ERRORS         4
+
+
 /* a row's part of a shard: changed with the shard's lock held */
 
 typedef struct {
@@ -82,7 +91,10 @@ struct ngx_egress_ratelimit_row_s {
     ngx_str_t                     name;
     ngx_uint_t                    home;    /* shard of the own slot */
     ngx_egress_ratelimit_slot_t   slot;    /* of what has no key */
-    ngx_atomic_t                  logged;  /* ms */
+    ngx_atomic_t                  logged;  /* ms: no room */
+    ngx_atomic_t                  complained;  /* ms: an error */
+    ngx_atomic_t                  errors[NGX_EGRESS_RATELIMIT_ERRORS];
+                                           /* counted without the lock */
     uint64_t                      generation;  /* of the state file */
     uint64_t                      saved;   /* "allowed" when it was written */
     uint32_t                     *gauges;  /* of the own slot, by process */
@@ -97,7 +109,8 @@ typedef struct {
     uint32_t                      ofree;   /* owners */
     ngx_egress_ratelimit_row_t   *hand;    /* row to take a slot from next */
     uint64_t                      repairs;
-    uint64_t                      pad[7];
+    uint64_t                      broken;  /* the mutex can't be had again */
+    uint64_t                      pad[6];
 } ngx_egress_ratelimit_shard_t;
 
 

@@ -10,17 +10,24 @@
 #include <ngx_egress_ratelimit_table.h>
 
 
-static ngx_int_t ngx_egress_ratelimit_lock_all(
-    ngx_egress_ratelimit_table_t *table, uint64_t mask);
+static uint64_t ngx_egress_ratelimit_lock_all(
+    ngx_egress_ratelimit_table_t *table,
+    ngx_egress_ratelimit_charge_t *charges, ngx_uint_t n);
 static void ngx_egress_ratelimit_unlock_all(
     ngx_egress_ratelimit_table_t *table, uint64_t mask);
 static void ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
-    ngx_egress_ratelimit_charge_t *charge, ngx_egress_ratelimit_clock_t *clock);
+    ngx_egress_ratelimit_charge_t *charge, uint64_t locked,
+    ngx_egress_ratelimit_clock_t *clock);
 static ngx_uint_t ngx_egress_ratelimit_pay(
     ngx_egress_ratelimit_charge_t *charge,
     ngx_egress_ratelimit_token_t *token, ngx_egress_ratelimit_clock_t *clock);
 static void ngx_egress_ratelimit_take_full(
     ngx_egress_ratelimit_charge_t *charge, ngx_egress_ratelimit_clock_t *clock);
+static void ngx_egress_ratelimit_take_error(
+    ngx_egress_ratelimit_charge_t *charge, ngx_uint_t error,
+    ngx_egress_ratelimit_clock_t *clock);
+static ngx_uint_t ngx_egress_ratelimit_may_log(ngx_atomic_t *last,
+    ngx_egress_ratelimit_clock_t *clock);
 static ngx_uint_t ngx_egress_ratelimit_refuses(
     ngx_egress_ratelimit_charge_t *charge);
 static void ngx_egress_ratelimit_give_back(
@@ -29,32 +36,24 @@ static void ngx_egress_ratelimit_set_token(ngx_egress_ratelimit_slot_t *slot,
     ngx_egress_ratelimit_token_t *token);
 static void ngx_egress_ratelimit_account(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_charge_t *charge, ngx_uint_t refused);
+static void ngx_egress_ratelimit_account_error(
+    ngx_egress_ratelimit_charge_t *charge, ngx_uint_t refused);
+static void ngx_egress_ratelimit_error(ngx_egress_ratelimit_row_t *row,
+    ngx_uint_t n);
 
 
-ngx_int_t
+void
 ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_charge_t *charges, ngx_uint_t n,
     ngx_egress_ratelimit_clock_t *clock,
     ngx_egress_ratelimit_charge_t **refused)
 {
-    uint64_t    mask;
+    uint64_t    locked;
     ngx_uint_t  i, k;
 
-    mask = 0;
     *refused = NULL;
 
-    for (i = 0; i < n; i++) {
-        if (charges[i].enabled) {
-            mask |= (uint64_t) 1
-                    << ngx_egress_ratelimit_shard(table,
-                                                  charges[i].bucket->row,
-                                                  &charges[i].key);
-        }
-    }
-
-    if (ngx_egress_ratelimit_lock_all(table, mask) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    locked = ngx_egress_ratelimit_lock_all(table, charges, n);
 
     for (i = 0; i < n; i++) {
 
@@ -62,7 +61,7 @@ ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
             continue;
         }
 
-        ngx_egress_ratelimit_take_one(table, &charges[i], clock);
+        ngx_egress_ratelimit_take_one(table, &charges[i], locked, clock);
 
         if (ngx_egress_ratelimit_refuses(&charges[i])) {
             *refused = &charges[i];
@@ -81,34 +80,44 @@ ngx_egress_ratelimit_take(ngx_egress_ratelimit_table_t *table,
         }
     }
 
-    ngx_egress_ratelimit_unlock_all(table, mask);
-
-    return NGX_OK;
+    ngx_egress_ratelimit_unlock_all(table, locked);
 }
 
 
-/* in the order of the shards: two processes never wait for each other */
+/*
+ * Those that are locked: without the others, buckets of other shards go on.
+ * In the order of the shards: two processes never wait for each other.
+ */
 
-static ngx_int_t
+static uint64_t
 ngx_egress_ratelimit_lock_all(ngx_egress_ratelimit_table_t *table,
-    uint64_t mask)
+    ngx_egress_ratelimit_charge_t *charges, ngx_uint_t n)
 {
+    uint64_t    mask, locked;
     ngx_uint_t  i;
 
-    for (i = 0; i < table->shards_n; i++) {
+    mask = 0;
+    locked = 0;
 
-        if (!(mask & ((uint64_t) 1 << i))) {
-            continue;
-        }
-
-        if (ngx_egress_ratelimit_lock(table, i) != NGX_OK) {
-            ngx_egress_ratelimit_unlock_all(table,
-                                            mask & (((uint64_t) 1 << i) - 1));
-            return NGX_ERROR;
+    for (i = 0; i < n; i++) {
+        if (charges[i].enabled) {
+            mask |= (uint64_t) 1
+                    << ngx_egress_ratelimit_shard(table,
+                                                  charges[i].bucket->row,
+                                                  &charges[i].key);
         }
     }
 
-    return NGX_OK;
+    for (i = 0; i < table->shards_n; i++) {
+
+        if ((mask & ((uint64_t) 1 << i))
+            && ngx_egress_ratelimit_lock(table, i) == NGX_OK)
+        {
+            locked |= (uint64_t) 1 << i;
+        }
+    }
+
+    return locked;
 }
 
 
@@ -128,7 +137,8 @@ ngx_egress_ratelimit_unlock_all(ngx_egress_ratelimit_table_t *table,
 
 static void
 ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
-    ngx_egress_ratelimit_charge_t *charge, ngx_egress_ratelimit_clock_t *clock)
+    ngx_egress_ratelimit_charge_t *charge, uint64_t locked,
+    ngx_egress_ratelimit_clock_t *clock)
 {
     ngx_int_t                       rc;
     ngx_uint_t                      shard, passed;
@@ -139,6 +149,14 @@ ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
     bucket = charge->bucket;
 
     shard = ngx_egress_ratelimit_shard(table, bucket->row, &charge->key);
+
+    if (!(locked & ((uint64_t) 1 << shard))) {
+        charge->result = NGX_EGRESS_RATELIMIT_ERROR;
+        ngx_egress_ratelimit_take_error(charge, NGX_EGRESS_RATELIMIT_LOCK,
+                                        clock);
+        return;
+    }
+
     bucket->row->parts[shard].rate = bucket->rate;
 
     slot = ngx_egress_ratelimit_get_slot(table, shard, charge, clock);
@@ -155,8 +173,16 @@ ngx_egress_ratelimit_take_one(ngx_egress_ratelimit_table_t *table,
         rc = ngx_egress_ratelimit_connect(table, slot, bucket->connections,
                                           &charge->connection);
         if (rc == NGX_ERROR) {
-            ngx_egress_ratelimit_take_full(charge, clock);
-            return;
+            ngx_egress_ratelimit_take_error(charge,
+                                            NGX_EGRESS_RATELIMIT_PROCESS,
+                                            clock);
+
+            /* tokens are there to be taken all the same */
+
+            if (!bucket->on_error) {
+                charge->result = NGX_EGRESS_RATELIMIT_ERROR;
+                return;
+            }
         }
 
         if (rc == NGX_DECLINED) {
@@ -237,26 +263,39 @@ ngx_egress_ratelimit_pay(ngx_egress_ratelimit_charge_t *charge,
 }
 
 
-/* once a second, whichever shard and process it is */
-
 static void
 ngx_egress_ratelimit_take_full(ngx_egress_ratelimit_charge_t *charge,
     ngx_egress_ratelimit_clock_t *clock)
 {
-    ngx_atomic_uint_t            logged, ms;
-    ngx_egress_ratelimit_row_t  *row;
-
     charge->result = NGX_EGRESS_RATELIMIT_FULL;
+    charge->log = ngx_egress_ratelimit_may_log(&charge->bucket->row->logged,
+                                               clock);
+}
 
-    row = charge->bucket->row;
-    logged = row->logged;
+
+static void
+ngx_egress_ratelimit_take_error(ngx_egress_ratelimit_charge_t *charge,
+    ngx_uint_t error, ngx_egress_ratelimit_clock_t *clock)
+{
+    charge->error = error;
+    charge->log = ngx_egress_ratelimit_may_log(
+                                    &charge->bucket->row->complained, clock);
+}
+
+
+/* once a second, whichever shard and process it is */
+
+static ngx_uint_t
+ngx_egress_ratelimit_may_log(ngx_atomic_t *last,
+    ngx_egress_ratelimit_clock_t *clock)
+{
+    ngx_atomic_uint_t  logged, ms;
+
+    logged = *last;
     ms = (ngx_atomic_uint_t) clock->ms;
 
-    if ((logged == 0 || ms - logged >= 1000)
-        && ngx_atomic_cmp_set(&row->logged, logged, ms))
-    {
-        charge->log = 1;
-    }
+    return (logged == 0 || ms - logged >= 1000)
+           && ngx_atomic_cmp_set(last, logged, ms);
 }
 
 
@@ -266,7 +305,9 @@ ngx_egress_ratelimit_refuses(ngx_egress_ratelimit_charge_t *charge)
     return charge->enforced
            && (charge->result == NGX_EGRESS_RATELIMIT_LIMITED
                || (charge->result == NGX_EGRESS_RATELIMIT_FULL
-                   && !charge->bucket->on_full));
+                   && !charge->bucket->on_full)
+               || (charge->result == NGX_EGRESS_RATELIMIT_ERROR
+                   && !charge->bucket->on_error));
 }
 
 
@@ -315,6 +356,8 @@ ngx_egress_ratelimit_spend(ngx_egress_ratelimit_table_t *table,
     shard = ngx_egress_ratelimit_shard(table, bucket->row, &charge->key);
 
     if (ngx_egress_ratelimit_lock(table, shard) != NGX_OK) {
+        ngx_egress_ratelimit_error(bucket->row,
+                                   NGX_EGRESS_RATELIMIT_ERROR_NONE);
         return;
     }
 
@@ -369,6 +412,16 @@ ngx_egress_ratelimit_account(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_part_t  *part;
 
     row = charge->bucket->row;
+
+    if (charge->result == NGX_EGRESS_RATELIMIT_ERROR) {
+        ngx_egress_ratelimit_account_error(charge, refused);
+        return;
+    }
+
+    if (charge->error) {
+        ngx_egress_ratelimit_error(row, NGX_EGRESS_RATELIMIT_ERROR_NONE);
+    }
+
     part = &row->parts[ngx_egress_ratelimit_shard(table, row, &charge->key)];
 
     passed = (charge->result == NGX_EGRESS_RATELIMIT_PASSED);
@@ -388,6 +441,35 @@ ngx_egress_ratelimit_account(ngx_egress_ratelimit_table_t *table,
         charge->would = 1;
         part->would_limit++;
     }
+}
+
+
+static void
+ngx_egress_ratelimit_account_error(ngx_egress_ratelimit_charge_t *charge,
+    ngx_uint_t refused)
+{
+    ngx_uint_t  n;
+
+    if (charge->bucket->on_error) {
+        n = refused ? NGX_EGRESS_RATELIMIT_ERROR_NONE
+                    : NGX_EGRESS_RATELIMIT_ERROR_ALLOWED;
+
+    } else if (charge->enforced) {
+        n = NGX_EGRESS_RATELIMIT_ERROR_LIMITED;
+
+    } else {
+        charge->would = 1;
+        n = NGX_EGRESS_RATELIMIT_ERROR_WOULD;
+    }
+
+    ngx_egress_ratelimit_error(charge->bucket->row, n);
+}
+
+
+static void
+ngx_egress_ratelimit_error(ngx_egress_ratelimit_row_t *row, ngx_uint_t n)
+{
+    (void) ngx_atomic_fetch_add(&row->errors[n], 1);
 }
 
 

@@ -74,6 +74,10 @@ my @egress = (
 		'invalid value "maybe" in "on_full": it has to be "deny" or "allow"' ],
 	[ 'bucket b { tokens 1; interval 1s; on_full deny; on_full deny; }',
 		'"on_full" directive is duplicate' ],
+	[ 'bucket b { tokens 1; interval 1s; on_error pass; }',
+		'invalid value "pass" in "on_error": it has to be "deny" or "allow"' ],
+	[ 'bucket b { tokens 1; interval 1s; on_error deny; on_error allow; }',
+		'"on_error" directive is duplicate' ],
 	[ 'bucket b { period day; }',
 		'bucket "b" must have "tokens"' ],
 	[ 'bucket b { tokens 1; period week; }',
@@ -244,7 +248,7 @@ my @good = (
 	'bucket b { tokens 1; period month; zone UTC; state b.state; }',
 	'bucket b { max_connections 1; }',
 	'bucket b { tokens 1; interval 1s; }',
-	'bucket b { tokens 4294967295; fill 4294967295; interval 24d; status 503; on_full allow; header a b; header a ""; header x-c "d e"; header_always a b; request_header c d; body ""; retry_after on; x_ratelimit_headers off; share 1/10000; }',
+	'bucket b { tokens 4294967295; fill 4294967295; interval 24d; status 503; on_full allow; on_error allow; header a b; header a ""; header x-c "d e"; header_always a b; request_header c d; body ""; retry_after on; x_ratelimit_headers off; share 1/10000; }',
 );
 
 $t->plan(@egress + 2 * @server + @good + 2);

@@ -119,7 +119,7 @@ is_deeply($buckets[0], {
 	name => "a<b{c='d'}", limit => 5, fill => 2, interval_ms => 1000000,
 	remaining => 2, max_keys => 0, keys => 0, max_connections => 0,
 	connections => 0, allowed => 3, limited => 0, would_limit => 0,
-	full => 0, evicted => 0, bytes => 0
+	full => 0, errors => 0, evicted => 0, bytes => 0
 }, 'all of a bucket');
 is("@{$buckets[1]}{qw/ keys allowed limited /}", '3 3 1', 'keyed');
 ok(!exists $buckets[1]{remaining}, 'nothing remains of keys');

@@ -49,7 +49,7 @@ unit('spiffe', join(' ', 'unit/core.c', map { "$authz/ngx_egress_$_.c" }
 unit('token', "$ratelimit/ngx_egress_ratelimit_token.c", 50);
 unit('period', "$ratelimit/ngx_egress_ratelimit_period.c", 27);
 unit('table', join(' ', map { "$ratelimit/ngx_egress_ratelimit_$_.c" }
-	qw/ period process table take token /), 24);
+	qw/ period process table take token /), 34);
 
 ###############################################################################
 

@@ -60,6 +60,9 @@ static void test_exact(void);
 static void test_killed(void);
 static void test_connections(void);
 static void test_connections_killed(void);
+static void test_broken(void);
+static void break_lock(ngx_egress_ratelimit_table_t *table, ngx_uint_t shard);
+static void test_processes(void);
 static void connect_worker(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_bucket_t *bucket, ngx_uint_t rounds);
 static void worker(ngx_egress_ratelimit_table_t *table,
@@ -80,6 +83,8 @@ main(void)
     test_killed();
     test_connections();
     test_connections_killed();
+    test_broken();
+    test_processes();
 
     printf("1..%lu\n", (unsigned long) tests);
 
@@ -164,8 +169,9 @@ take(ngx_egress_ratelimit_table_t *table,
 
     fill(table, &charge, bucket, key, owner);
 
-    return ngx_egress_ratelimit_take(table, &charge, 1, &clock, &refused)
-           == NGX_OK && refused == NULL;
+    ngx_egress_ratelimit_take(table, &charge, 1, &clock, &refused);
+
+    return refused == NULL;
 }
 
 
@@ -349,7 +355,6 @@ static void
 worker(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_bucket_t *buckets, ngx_uint_t rounds)
 {
-    ngx_int_t                      rc;
     ngx_egress_ratelimit_clock_t   clock;
     ngx_egress_ratelimit_charge_t  charges[2], *refused;
 
@@ -362,9 +367,9 @@ worker(ngx_egress_ratelimit_table_t *table,
         (void) ngx_atomic_fetch_add(&shared->asked, 1);
 
         ngx_egress_ratelimit_clock(&clock);
-        rc = ngx_egress_ratelimit_take(table, charges, 2, &clock, &refused);
+        ngx_egress_ratelimit_take(table, charges, 2, &clock, &refused);
 
-        if (rc != NGX_OK) {
+        if (charges[0].error || charges[1].error) {
             (void) ngx_atomic_fetch_add(&shared->errors, 1);
 
         } else if (refused == NULL) {
@@ -566,7 +571,6 @@ static void
 connect_worker(ngx_egress_ratelimit_table_t *table,
     ngx_egress_ratelimit_bucket_t *bucket, ngx_uint_t rounds)
 {
-    ngx_int_t                      rc;
     ngx_uint_t                     key;
     ngx_egress_ratelimit_clock_t   clock = { 0, 0 };
     ngx_egress_ratelimit_charge_t  charge, *refused;
@@ -577,11 +581,11 @@ connect_worker(ngx_egress_ratelimit_table_t *table,
         key = random() % 8;
 
         fill(table, &charge, bucket, key, 1);
-        rc = ngx_egress_ratelimit_take(table, &charge, 1, &clock, &refused);
+        ngx_egress_ratelimit_take(table, &charge, 1, &clock, &refused);
 
         (void) ngx_atomic_fetch_add(&shared->asked, 1);
 
-        if (rc != NGX_OK || refused) {
+        if (refused) {
             continue;
         }
 
@@ -601,4 +605,161 @@ connect_worker(ngx_egress_ratelimit_table_t *table,
     }
 
     _exit(0);
+}
+
+
+/* the buckets of other shards go on, and get back what was not to be taken */
+
+static void
+test_broken(void)
+{
+    ngx_uint_t                      i, shard;
+    ngx_egress_ratelimit_clock_t    clock = { 0, 0 };
+    ngx_egress_ratelimit_table_t   *table;
+    ngx_egress_ratelimit_counts_t   counts, other;
+    ngx_egress_ratelimit_charge_t   charges[2], *refused;
+    ngx_egress_ratelimit_bucket_t   b[2] = {
+        { .rate = { 5, 1, 1000 }, .max = 100, .share = 1000000 },
+        { .rate = { 3, 1, 1000 }, .max = 100, .share = 1000000 } };
+
+    table = make(4096, b, 2);
+
+    fill(table, &charges[0], &b[0], 0, 1);
+    shard = ngx_egress_ratelimit_shard(table, b[0].row, &charges[0].key);
+
+    i = 0;
+
+    do {
+        fill(table, &charges[1], &b[1], ++i, 1);
+    } while (ngx_egress_ratelimit_shard(table, b[1].row, &charges[1].key)
+             == shard);
+
+    break_lock(table, shard);
+
+    ok(!take(table, &b[0], 0, 1, 0), "broken lock refuses");
+    ok(take(table, &b[1], i, 1, 0), "another lock doesn't");
+
+    fill(table, &charges[0], &b[1], i, 1);
+    fill(table, &charges[1], &b[0], 0, 1);
+    ngx_egress_ratelimit_take(table, charges, 2, &clock, &refused);
+
+    ok(refused == &charges[1]
+       && charges[1].error == NGX_EGRESS_RATELIMIT_LOCK, "which one");
+
+    b[0].on_error = 1;
+
+    fill(table, &charges[0], &b[0], 0, 1);
+    fill(table, &charges[1], &b[1], i, 1);
+    ngx_egress_ratelimit_take(table, charges, 2, &clock, &refused);
+
+    ok(refused == NULL && charges[0].result == NGX_EGRESS_RATELIMIT_ERROR
+       && charges[1].left == 1, "on_error, and the other has got it back");
+
+    ok(take(table, &b[1], i, 1, 0), "the last token");
+
+    fill(table, &charges[0], &b[0], 0, 1);
+    fill(table, &charges[1], &b[1], i, 1);
+    ngx_egress_ratelimit_take(table, charges, 2, &clock, &refused);
+
+    ok(refused == &charges[1], "another refuses");
+
+    ngx_egress_ratelimit_spend(table, &charges[0], 10, &clock);
+
+    b[0].on_error = 0;
+    fill(table, &charges[0], &b[0], 0, 1);
+    charges[0].enforced = 0;
+    ngx_egress_ratelimit_take(table, charges, 1, &clock, &refused);
+
+    ok(refused == NULL && charges[0].would, "not enforced");
+
+    ngx_egress_ratelimit_count(table, b[0].row, &counts);
+    ngx_egress_ratelimit_count(table, b[1].row, &other);
+
+    ok(counts.errors == 6 && counts.allowed == 1 && counts.limited == 2
+       && counts.would_limit == 1 && counts.spent == 0
+       && other.errors == 0 && other.allowed == 3 && other.limited == 1,
+       "counted");
+}
+
+
+/* as if who repairs a shard could not make its lock consistent */
+
+static void
+break_lock(ngx_egress_ratelimit_table_t *table, ngx_uint_t shard)
+{
+    pid_t  pid;
+
+    pid = fork();
+
+    if (pid == 0) {
+        (void) ngx_egress_ratelimit_lock(table, shard);
+        _exit(0);
+    }
+
+    waitpid(pid, NULL, 0);
+
+    if (pthread_mutex_lock(&table->shards[shard].mutex) == EOWNERDEAD) {
+        (void) pthread_mutex_unlock(&table->shards[shard].mutex);
+    }
+}
+
+
+/* a process without a slot can't count, but has tokens to take */
+
+static void
+test_processes(void)
+{
+    int                             status;
+    ngx_uint_t                      i, n;
+    ngx_egress_ratelimit_clock_t    clock = { 1000, 0 };
+    ngx_egress_ratelimit_table_t   *table;
+    ngx_egress_ratelimit_counts_t   counts;
+    ngx_egress_ratelimit_charge_t   charge, *refused;
+    ngx_egress_ratelimit_bucket_t   b = { .rate = { 2, 1, 1000 }, .max = 10,
+                                          .connections = 5, .share = 1000000 };
+
+    table = make(100, &b, 1);
+
+    b.row->gauges = map(2 * 16 * sizeof(uint32_t));
+    b.row->totals = b.row->gauges + 16;
+
+    for (i = 0; i < table->processes_n; i++) {
+        (void) pthread_mutex_lock(&table->processes[i].mutex);
+        table->processes[i].pid = getpid();
+    }
+
+    if (fork() == 0) {
+        ngx_pid = getpid();
+
+        fill(table, &charge, &b, 0, 1);
+        ngx_egress_ratelimit_take(table, &charge, 1, &clock, &refused);
+
+        n = (refused && charge.error == NGX_EGRESS_RATELIMIT_PROCESS
+             && charge.result == NGX_EGRESS_RATELIMIT_ERROR && charge.log);
+
+        /* the third one has no token */
+
+        b.on_error = 1;
+
+        for (i = 0; i < 3; i++) {
+            fill(table, &charge, &b, 0, 1);
+            ngx_egress_ratelimit_take(table, &charge, 1, &clock, &refused);
+
+            n += (charge.error == NGX_EGRESS_RATELIMIT_PROCESS && !charge.log
+                  && charge.connection.gauge == NULL
+                  && (refused == NULL) == (i < 2));
+        }
+
+        _exit(n);
+    }
+
+    (void) wait(&status);
+
+    ok(WIFEXITED(status) && WEXITSTATUS(status) == 4, "no process slot");
+
+    ngx_egress_ratelimit_count(table, b.row, &counts);
+
+    ok(counts.errors == 4 && counts.allowed == 2 && counts.limited == 2
+       && counts.full == 0
+       && ngx_egress_ratelimit_connections(table, b.row) == 0, "counted");
 }
