@@ -92,7 +92,7 @@ sub start {
 
 	$t->run_daemon(\&serve, $t->testdir(), @names);
 
-	$t->{far} = { map { $_ => 0 } @names };
+	$t->{far_serials} = { map { $_ => 0 } @names };
 	$t->{far_pid} = $t->{daemons}[-1];
 	$t->{far_log} = 0;
 
@@ -106,10 +106,10 @@ sub start {
 sub set {
 	my ($t, $name, @lines) = @_;
 
-	die "no far side $name\n" unless defined $t->{far}{$name};
+	die "no far side $name\n" unless defined $t->{far_serials}{$name};
 
 	parse($_) foreach @lines;
-	write_lines($t, $name, ++$t->{far}{$name}, @lines);
+	write_lines($t, $name, ++$t->{far_serials}{$name}, @lines);
 
 	return wait_seen($t, $name);
 }
@@ -132,7 +132,7 @@ sub wait_seen {
 	my $seen = 'far/' . file($name) . '.seen';
 
 	for (1 .. 1000) {
-		return $t if $t->read_file($seen) eq $t->{far}{$name};
+		return $t if $t->read_file($seen) eq $t->{far_serials}{$name};
 		last if waitpid($t->{far_pid}, WNOHANG) == $t->{far_pid};
 		sleep 0.01;
 	}
