@@ -31,6 +31,7 @@ typedef struct {
     ngx_egress_hold_t        *hold;
     ngx_egress_state_t       *state;
     ngx_uint_t                variant;
+    in_port_t                 target;
     ngx_uint_t                made;        /* versions of names in which the
                                               endpoint was seen last */
     ngx_str_t                 name;        /* in SNI; empty: no TLS */
@@ -269,6 +270,7 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
     idle->state = flow->reach->state;
     idle->variant = flow->reach->variant;
     idle->http2 = flow->http2;
+    idle->target = flow->target;
     idle->made = (ngx_uint_t) -1;
 
     flow->reach->state = NULL;
@@ -421,8 +423,11 @@ static ngx_uint_t
 ngx_egress_idle_fits(ngx_egress_idle_t *idle, ngx_egress_flow_t *flow,
     ngx_str_t *name, ngx_egress_state_t *state)
 {
+    /* an endpoint without a port of its own has one state for all ports */
+
     if (idle->variant != flow->reach->variant
         || idle->http2 != flow->http2
+        || idle->target != flow->target
         || (state && idle->state != state)
         || (idle->connection->ssl != NULL)
            != (ngx_egress_originates(flow) != 0))
