@@ -643,17 +643,20 @@ void ngx_egress_tls_forget(ngx_str_t *error);
 
 /*
  * Finds or makes the context for the service's settings, while the
- * configuration is read; ngx_egress_tls_broken() tells afterwards if it can't
+ * configuration is read; ngx_egress_tls_flaw() tells afterwards if it can't
  * be used.  NGX_ERROR: out of memory.
  */
 ngx_int_t ngx_egress_tls_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc);
 
 /*
- * Why the service can't be used, or NULL.  In a worker the context is made,
- * or made anew after its files have changed: called before each flow.
+ * Why the service can't be used, or NULL.  In a worker only: the context is
+ * made, or made anew after its files have changed; called before each flow.
  */
 ngx_str_t *ngx_egress_tls_broken(ngx_egress_service_t *svc);
+
+/* the same, as it was when the context was made last */
+ngx_str_t *ngx_egress_tls_flaw(ngx_egress_service_t *svc);
 
 /* is a connection's TLS of the service as it is now */
 ngx_uint_t ngx_egress_tls_current(ngx_egress_service_t *svc,

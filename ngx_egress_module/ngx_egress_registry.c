@@ -658,7 +658,7 @@ ngx_egress_service_tls(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
         return NGX_ERROR;
     }
 
-    broken = ngx_egress_tls_broken(svc);
+    broken = ngx_egress_tls_flaw(svc);
 
     if (broken == NULL) {
         return NGX_OK;

@@ -240,7 +240,7 @@ ngx_egress_status_service(ngx_egress_report_t *report,
         ngx_egress_json_null(text, "source");
     }
 
-    broken = ngx_egress_tls_broken(svc);
+    broken = ngx_egress_tls_flaw(svc);
 
     if (broken) {
         ngx_egress_json_string(text, "broken", broken);

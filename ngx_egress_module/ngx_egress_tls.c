@@ -312,26 +312,26 @@ ngx_egress_tls_cleanup_store(void *data)
 ngx_str_t *
 ngx_egress_tls_broken(ngx_egress_service_t *svc)
 {
+    if (svc->broken.len == 0 && svc->tls) {
+        ngx_egress_tls_refresh(svc->tls->ctx);
+    }
+
+    return ngx_egress_tls_flaw(svc);
+}
+
+
+ngx_str_t *
+ngx_egress_tls_flaw(ngx_egress_service_t *svc)
+{
     ngx_egress_tls_ctx_t  *ctx;
 
     if (svc->broken.len) {
         return &svc->broken;
     }
 
-    if (svc->tls == NULL) {
-        return NULL;
-    }
+    ctx = svc->tls ? svc->tls->ctx : NULL;
 
-    ctx = svc->tls->ctx;
-
-    /* the master has no say: what it made is only ever replaced by workers */
-
-    if (ngx_process == NGX_PROCESS_WORKER || ngx_process == NGX_PROCESS_SINGLE)
-    {
-        ngx_egress_tls_refresh(ctx);
-    }
-
-    return ctx->error.len ? &ctx->error : NULL;
+    return (ctx && ctx->error.len) ? &ctx->error : NULL;
 }
 
 
