@@ -403,7 +403,7 @@ static void
 ngx_egress_zone_forget(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
 {
     ngx_uint_t            i, oldest;
-    ngx_egress_name_t    *name;
+    ngx_egress_name_t   **n;
     ngx_egress_share_t   *share, **p;
 
     oldest = ngx_egress_zone_oldest(zone);
@@ -421,13 +421,16 @@ ngx_egress_zone_forget(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
         ngx_egress_share_free(zone, shpool, share);
     }
 
-    /* these stay as long as there is room for what is asked for */
+    /* nobody but an addition that is asked for would evict these */
 
     for (i = 0; i <= zone->mask; i++) {
-        for (name = zone->names[i]; name; name = name->next) {
-            if (name->gen && name->gen < oldest) {
-                name->gen = 0;
-                zone->asked++;
+        for (n = &zone->names[i]; *n; /* void */ ) {
+
+            if ((*n)->gen && (*n)->gen < oldest) {
+                ngx_egress_name_free(zone, shpool, n);
+
+            } else {
+                n = &(*n)->next;
             }
         }
     }

@@ -424,6 +424,10 @@ ngx_egress_name_check(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
         return name->answer->n ? NGX_OK : NGX_DECLINED;
     }
 
+    if (!ngx_egress_name_usable(ecf, name, now)) {
+        ngx_egress_name_forget(name);
+    }
+
     if (!ngx_egress_name_busy(ecf, name, now)) {
 
         if (name->failures && (ngx_msec_int_t) (name->retry - now) > 0) {
@@ -431,8 +435,6 @@ ngx_egress_name_check(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
             if (ngx_egress_name_usable(ecf, name, now)) {
                 return NGX_OK;
             }
-
-            ngx_egress_name_forget(name);
 
             /* while all are refused for it, DNS is not spared for longer */
 
