@@ -97,10 +97,11 @@ lint:
 
 # needs the sources of nginx, to build it with the sanitizers as well
 
-asan: all
+asan:
 	@test -n "$(NGINX_SRC)" \
 		|| { echo "make asan needs NGINX_SRC=dir, an unpacked nginx" \
 			"source tree" >&2; exit 2; }
+	@$(MAKE) -s NGINX_SRC= all
 	@CC_OPT="$(ASAN) -DNGX_DEBUG_PALLOC=1" LD_OPT="$(ASAN)" \
 		$(MAKE) -s nginx STATIC=1 NGINX_SRC="$(NGINX_SRC)" \
 		BUILD=$(CURDIR)/build-asan

@@ -576,6 +576,13 @@ ngx_egress_service_t *ngx_egress_cidr_find(ngx_egress_conf_t *ecf,
 ngx_int_t ngx_egress_original_peer(ngx_egress_flow_t *flow);
 
 
+/* ngx_egress_set.c */
+
+/* has the endpoint all labels of the subset */
+ngx_uint_t ngx_egress_subset_matches(ngx_egress_subset_t *subset,
+    ngx_egress_endpoint_t *ep);
+
+
 /* ngx_egress_guard.c */
 
 /*

@@ -14,6 +14,9 @@
 /* spins before the owner of a lock is looked at */
 #define NGX_EGRESS_LOCK_SPIN      2048
 
+/* services looked at in one go for endpoints that have left */
+#define NGX_EGRESS_SWEEP          1000
+
 /* holds of a page: one page of the slab in all */
 #define NGX_EGRESS_PAGE_HOLDS                                                 \
     ((ngx_pagesize - offsetof(ngx_egress_page_t, holds))                      \
@@ -1094,4 +1097,32 @@ ngx_egress_state_expire(ngx_egress_share_t *share, ngx_msec_t now)
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+/* of services without traffic nobody else looks at what has left */
+
+void
+ngx_egress_endpoint_sweep(ngx_egress_conf_t *ecf)
+{
+    ngx_uint_t              n;
+    ngx_egress_service_t  **svc, *s;
+
+    static ngx_uint_t  next;
+
+    svc = ecf->services.elts;
+
+    for (n = ngx_min(NGX_EGRESS_SWEEP, ecf->services.nelts); n; n--) {
+
+        s = svc[next++ % ecf->services.nelts];
+
+        if (s->endpoints == NULL || s->share->nstates <= s->endpoints->nelts)
+        {
+            continue;
+        }
+
+        ngx_egress_share_lock(s->share);
+        ngx_egress_state_expire(s->share, ngx_current_msec);
+        ngx_egress_share_unlock(s->share);
+    }
 }

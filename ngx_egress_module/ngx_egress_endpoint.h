@@ -352,6 +352,9 @@ uint64_t ngx_egress_mix(uint64_t n);
 void ngx_egress_endpoint_stale(ngx_int_t n);
 ngx_uint_t ngx_egress_endpoint_stale_total(void);
 
+/* frees endpoints that have left; bounded, called each second by one process */
+void ngx_egress_endpoint_sweep(ngx_egress_conf_t *ecf);
+
 /* is there such a process; a stopped one and a zombie are */
 ngx_uint_t ngx_egress_alive(ngx_pid_t pid);
 

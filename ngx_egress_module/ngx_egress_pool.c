@@ -218,6 +218,12 @@ ngx_egress_keeps(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return 0;
     }
 
+    /* bytes that nobody asked for would be the next request's answer */
+
+    if (c->ssl && SSL_pending(c->ssl->connection)) {
+        return 0;
+    }
+
     /* somebody waits for a slot */
 
     if (svc->share->held[NGX_EGRESS_HELD_PENDING]) {

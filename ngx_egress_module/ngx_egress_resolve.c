@@ -197,14 +197,16 @@ ngx_egress_name_evict(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool)
 
             name = *p;
 
-            if (name->gen
-                || (name->pid && ngx_egress_alive(name->pid)))
-            {
+            if (name->gen) {
                 continue;
             }
 
+            /* one that is being looked up is asked for again by who waits */
+
             if (victim == NULL
-                || (ngx_msec_int_t) (name->used - (*victim)->used) < 0)
+                || (name->pid == 0 && (*victim)->pid)
+                || ((name->pid == 0 || (*victim)->pid)
+                    && (ngx_msec_int_t) (name->used - (*victim)->used) < 0))
             {
                 victim = p;
             }
@@ -265,6 +267,12 @@ ngx_egress_names_check(ngx_egress_flow_t *flow, ngx_egress_variant_t *variant)
     n = variant->host ? 1 : flow->service->endpoints->nelts;
 
     for (i = 0; i < n; i++) {
+
+        if (variant->subset
+            && !ngx_egress_subset_matches(variant->subset, &ep[i]))
+        {
+            continue;
+        }
 
         name = ep ? ep[i].name : variant->name;
 
@@ -887,6 +895,7 @@ ngx_egress_names_handler(ngx_event_t *ev)
     if (ngx_current_msec - ngx_egress_swept >= 1000) {
         ngx_egress_swept = ngx_current_msec;
         ngx_egress_endpoint_reap(zone, ev->log);
+        ngx_egress_endpoint_sweep(ecf);
     }
 
     if (ecf->resolver) {

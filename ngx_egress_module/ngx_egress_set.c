@@ -45,8 +45,6 @@ static ngx_egress_set_t *ngx_egress_set_build(ngx_egress_service_t *svc,
     ngx_uint_t variant, ngx_log_t *log);
 static ngx_int_t ngx_egress_set_gather(ngx_egress_service_t *svc,
     ngx_egress_variant_t *variant, ngx_egress_set_t *set);
-static ngx_uint_t ngx_egress_set_matches(ngx_egress_subset_t *subset,
-    ngx_egress_endpoint_t *ep);
 static ngx_int_t ngx_egress_set_name(ngx_egress_service_t *svc,
     ngx_egress_name_t *name, ngx_egress_endpoint_t *ep, ngx_array_t *members);
 static ngx_int_t ngx_egress_set_add(ngx_array_t *members, ngx_pool_t *pool,
@@ -220,7 +218,7 @@ ngx_egress_set_gather(ngx_egress_service_t *svc, ngx_egress_variant_t *variant,
     for (i = 0; ep && i < svc->endpoints->nelts; i++) {
 
         if (variant->subset
-            && !ngx_egress_set_matches(variant->subset, &ep[i]))
+            && !ngx_egress_subset_matches(variant->subset, &ep[i]))
         {
             continue;
         }
@@ -242,24 +240,26 @@ ngx_egress_set_gather(ngx_egress_service_t *svc, ngx_egress_variant_t *variant,
 }
 
 
-static ngx_uint_t
-ngx_egress_set_matches(ngx_egress_subset_t *subset, ngx_egress_endpoint_t *ep)
+ngx_uint_t
+ngx_egress_subset_matches(ngx_egress_subset_t *subset,
+    ngx_egress_endpoint_t *ep)
 {
-    ngx_str_t   *want, *have;
+    ngx_str_t   *wanted, *label;
     ngx_uint_t   i, n;
 
     if (ep->labels == NULL) {
         return 0;
     }
 
-    want = subset->labels->elts;
-    have = ep->labels->elts;
+    wanted = subset->labels->elts;
+    label = ep->labels->elts;
 
     for (i = 0; i < subset->labels->nelts; i++) {
 
         for (n = 0; n < ep->labels->nelts; n++) {
-            if (want[i].len == have[n].len
-                && ngx_memcmp(want[i].data, have[n].data, want[i].len) == 0)
+            if (label[n].len == wanted[i].len
+                && ngx_memcmp(label[n].data, wanted[i].data, label[n].len)
+                   == 0)
             {
                 break;
             }

@@ -42,8 +42,6 @@ static ngx_uint_t ngx_egress_locality_level(ngx_str_t *gateway,
     ngx_str_t *locality);
 static ngx_int_t ngx_egress_traffic_subsets(ngx_cycle_t *cycle,
     ngx_egress_service_t *svc);
-static ngx_uint_t ngx_egress_subset_matches(ngx_egress_subset_t *subset,
-    ngx_egress_endpoint_t *ep);
 static void ngx_egress_traffic_doubts(ngx_cycle_t *cycle,
     ngx_egress_service_t *svc);
 static ngx_int_t ngx_egress_traffic_variants(ngx_cycle_t *cycle,
@@ -978,40 +976,6 @@ ngx_egress_traffic_subsets(ngx_cycle_t *cycle, ngx_egress_service_t *svc)
     }
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_egress_subset_matches(ngx_egress_subset_t *subset,
-    ngx_egress_endpoint_t *ep)
-{
-    ngx_str_t   *wanted, *label;
-    ngx_uint_t   i, n;
-
-    if (ep->labels == NULL) {
-        return 0;
-    }
-
-    wanted = subset->labels->elts;
-    label = ep->labels->elts;
-
-    for (i = 0; i < subset->labels->nelts; i++) {
-
-        for (n = 0; n < ep->labels->nelts; n++) {
-            if (label[n].len == wanted[i].len
-                && ngx_memcmp(label[n].data, wanted[i].data, label[n].len)
-                   == 0)
-            {
-                break;
-            }
-        }
-
-        if (n == ep->labels->nelts) {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 
