@@ -44,6 +44,7 @@ if [ "$action" = uninstall ]; then
         rm -f "$dest$modules/ngx_${m}_module.so"
     done
     rm -f "$dest$snippet" "$dest$conf/egress_proxy.conf" \
+        "$dest$conf/egress_proxy_headers.conf" \
         "$dest$prefix/bin/egressctl"
     [ -z "$link" ] || rm -f "$dest$link"
     exit 0
@@ -62,6 +63,8 @@ for m in $names; do
 done
 
 install -m 644 "$top/conf/egress_proxy.conf" "$dest$conf/egress_proxy.conf"
+install -m 644 "$top/conf/egress_proxy_headers.conf" \
+    "$dest$conf/egress_proxy_headers.conf"
 install -m 755 "$build/egressctl" "$dest$prefix/bin/egressctl"
 
 for m in $names; do

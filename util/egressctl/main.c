@@ -55,6 +55,7 @@ static const char  usage[] =
 "      --selector K=V[,K=V]   labels of the gateway\n"
 "                             (istio=egressgateway,app=istio-egressgateway)\n"
 "      --namespace NAME       of the gateway (istio-system)\n"
+"      --locality PLACE       of the gateway, as REGION/ZONE/SUBZONE\n"
 "      --root-namespace NAME  of the mesh (istio-system)\n"
 "      --module-path DIR      write load_module lines for the modules there,\n"
 "                             instead of an include of modules-enabled/\n"
@@ -66,6 +67,8 @@ static const char  usage[] =
 "      --endpoint HOST[:PORT]=ADDRESS[:PORT]\n"
 "                             pin where a host is dialled\n"
 "      --path PREFIX=DIR      where files named in manifests are\n"
+"      --secrets-dir DIR      where Secrets are, a folder each; those in the\n"
+"                             manifests are written there\n"
 "      --resolver ADDRESS     name server\n"
 "      --system-ca FILE       instead of the system's CA certificates\n"
 "      --allow-address CIDR   let the guard pass addresses that DNS returns\n"
@@ -74,6 +77,9 @@ static const char  usage[] =
 "      --access-log FILE      write access logs\n"
 "      --strict               warnings are errors\n"
 "\n"
+"egressctl fields [--markdown | --crd FILE]\n"
+"                             what becomes of each field of each kind; which\n"
+"                             fields of Istio's CRDs are not known\n"
 "egressctl --version, egressctl --help\n"
 "exit status: 0 done, 1 input refused, 2 usage\n";
 
@@ -96,7 +102,9 @@ enum {
     OPT_PROXY_CONF,
     OPT_ACCESS_LOG,
     OPT_VERSION,
-    OPT_STRICT
+    OPT_STRICT,
+    OPT_LOCALITY,
+    OPT_SECRETS
 };
 
 
@@ -122,6 +130,8 @@ static const struct option  convert_long[] = {
     { "proxy-conf", required_argument, NULL, OPT_PROXY_CONF },
     { "nginx-version", required_argument, NULL, OPT_VERSION },
     { "access-log", required_argument, NULL, OPT_ACCESS_LOG },
+    { "locality", required_argument, NULL, OPT_LOCALITY },
+    { "secrets-dir", required_argument, NULL, OPT_SECRETS },
     { "strict", no_argument, NULL, OPT_STRICT },
     { NULL, 0, NULL, 0 }
 };
@@ -132,6 +142,10 @@ main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "convert") == 0) {
         return convert(argc - 1, argv + 1);
+    }
+
+    if (argc > 1 && strcmp(argv[1], "fields") == 0) {
+        return fields(argc - 1, argv + 1);
     }
 
     if (argc > 1 && (strcmp(argv[1], "--help") == 0
@@ -188,12 +202,13 @@ convert(int argc, char **argv)
         convert_add(&m, c.files[i]);
     }
 
+    schema_skipped();
     convert_twice(&m);
     model_build(&m);
 
     text = emit_conf(&m);
 
-    if (diag_end()) {
+    if (diag_end() || secret_write(&m) != 0) {
         return EGRESSCTL_REFUSED;
     }
 
@@ -306,6 +321,8 @@ convert_string(options_t *o, int ch)
         { OPT_RESOLVER, offsetof(options_t, resolver) },
         { OPT_SYSTEM_CA, offsetof(options_t, system_ca) },
         { OPT_PROXY_CONF, offsetof(options_t, proxy_conf) },
+        { OPT_LOCALITY, offsetof(options_t, locality) },
+        { OPT_SECRETS, offsetof(options_t, secrets) },
         { OPT_ACCESS_LOG, offsetof(options_t, access_log) }
     };
 
@@ -479,13 +496,7 @@ convert_document(model_t *m, node_t *doc)
         return;
     }
 
-    m->docs = realloc(m->docs, (m->ndocs + 1) * sizeof(node_t *));
-
-    if (m->docs == NULL) {
-        abort();
-    }
-
-    m->docs[m->ndocs++] = doc;
+    convert_push((const char ***) (void *) &m->docs, &m->ndocs, (void *) doc);
 }
 
 
@@ -500,7 +511,7 @@ convert_twice(model_t *m)
     docs = xalloc((m->ndocs + 1) * sizeof(node_t *));
 
     for (i = 0; i < m->ndocs; i++) {
-        m->docs[i]->order = i;
+        m->docs[i]->order = (unsigned) i;
         docs[i] = m->docs[i];
     }
 
