@@ -800,6 +800,19 @@ schema_word(node_t *node, const char *words)
     const char  *p, *nearest;
     char         word[64];
 
+    len = strlen(node->text);
+    p = (len && strchr(node->text, '|') == NULL)
+        ? strstr(words, node->text) : NULL;
+
+    /* what is right is found at once */
+
+    for ( /* void */ ; p; p = strstr(p + 1, node->text)) {
+        if ((p == words || p[-1] == '|') && (p[len] == '|' || p[len] == '\0'))
+        {
+            return 0;
+        }
+    }
+
     best = 4;
     nearest = NULL;
 

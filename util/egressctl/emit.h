@@ -17,6 +17,7 @@ typedef struct {
     model_t     *m;
     FILE        *out;
     FILE        *maps;                   /* of the block that is written */
+    FILE        *logs;                   /* maps of logs */
     hash_t      *conditions;             /* of http */
     unsigned     ids;                    /* for names of variables */
     int          dollar;                 /* some text has a "$" */
@@ -70,6 +71,8 @@ void emit_host(emit_t *e, const pos_t *pos, const char *host);
 char *text_quoted(emit_t *e, const pos_t *pos, const char *text);
 /* the same without quotes, to be put together */
 char *text_value(emit_t *e, const pos_t *pos, const char *text);
+/* "$a" as "${a}", whatever follows */
+char *text_braced(const char *value);
 /* a regular expression, for within quotes; of a literal, and of RE2's */
 char *text_literal(const pos_t *pos, const char *text);
 char *text_regex(const pos_t *pos, const char *text, int *groups,

@@ -63,6 +63,12 @@ emit_stream(emit_t *e)
         }
     }
 
+    if (e->dollar) {
+        fputs("\n    geo $egress_dollar {\n        default  \"$\";\n    }\n",
+              e->out);
+        e->dollar = 0;
+    }
+
     fputs("}\n\n", e->out);
 }
 

@@ -134,6 +134,37 @@ text_quoted(emit_t *e, const pos_t *pos, const char *text)
 }
 
 
+char *
+text_braced(const char *value)
+{
+    char    *buf;
+    FILE    *out;
+    size_t   size, len;
+
+    out = open_memstream(&buf, &size);
+
+    if (out == NULL) {
+        abort();
+    }
+
+    while (*value) {
+
+        if (*value != '$' || value[1] == '{') {
+            fputc(*value++, out);
+            continue;
+        }
+
+        len = strspn(value + 1, "abcdefghijklmnopqrstuvwxyz0123456789_");
+        fprintf(out, "${%.*s}", (int) len, value + 1);
+        value += len + 1;
+    }
+
+    fclose(out);
+
+    return buf;
+}
+
+
 /* nginx has no escape for "$": a variable has that value */
 
 char *
