@@ -240,7 +240,8 @@ text_literal(const pos_t *pos, const char *text)
 
     for ( /* void */ ; *text; text++) {
 
-        if ((unsigned char) *text < 0x20 || *text == 0x7f) {
+        if (((unsigned char) *text < 0x20 && *text != '\t') || *text == 0x7f)
+        {
             diag(DIAG_ERROR, pos, "VALUE",
                  "a value with control characters is refused");
             break;
