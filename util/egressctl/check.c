@@ -123,6 +123,13 @@ schema_rate_limit(node_t *config)
 }
 
 
+int
+schema_actions(node_t *node)
+{
+    return schema_fields(node, schema_rate_limits, "the patch", 0);
+}
+
+
 /* 1: a kind that may refuse what passes, and that is not converted */
 
 const char *
@@ -220,6 +227,11 @@ schema_header(node_t *doc, const kind_t **kind)
 
     for (*kind = schema_kinds; (*kind)->kind; (*kind)++) {
         if (strcmp((*kind)->kind, name) == 0) {
+
+            /* a document itself has no row: this is what doc_kind() has */
+
+            doc->row = (*kind)->kind;
+
             return schema_version(doc, *kind);
         }
     }

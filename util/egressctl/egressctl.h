@@ -159,6 +159,9 @@ int schema_mesh(node_t *mesh);
 /* 0: a right configuration of Envoy's local rate limit */
 int schema_rate_limit(node_t *config);
 
+/* 0: a mapping with nothing but right "rate_limits" */
+int schema_actions(node_t *node);
+
 /* reports what of the tree can't be rendered; returns how much */
 int schema_refused(node_t *node);
 

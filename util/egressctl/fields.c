@@ -131,6 +131,8 @@ fields_markdown(void)
 
         fields_table(kind->fields, xprintf("**%s**", kind->kind), F_USED);
     }
+
+    fields_table(schema_local_rate_limit, "**local_ratelimit**", F_USED);
 }
 
 

@@ -33,7 +33,8 @@ typedef struct {
     limit_kind_e     kind;
     node_t          *doc;
     node_t          *patch;
-    node_t          *config;
+    node_t          *config;             /* of a limit, or NULL */
+    node_t          *actions;            /* that make descriptors, or NULL */
     unsigned         n;                  /* buckets */
     const char      *enabled;            /* of how many, as it was said */
     const char      *enforced;
@@ -49,19 +50,28 @@ typedef struct {
 static void limits_filter(emit_t *e, node_t *doc);
 static void limits_patch(emit_t *e, node_t *doc, node_t *patch);
 static int limits_kind(node_t *patch, limit_kind_e *kind);
+static int limits_merged(node_t *value, limit_kind_e kind);
 static node_t *limits_config(node_t *patch, limit_kind_e kind);
+static node_t *limits_actions(limit_t *limit);
 static node_t *limits_typed(node_t *config, const char *type);
 static int limits_port(emit_t *e, listener_t *l, long port);
 static int limits_listens(emit_t *e, limit_t *limit, listener_t *l);
 static int limits_hosts(emit_t *e, limit_t *limit, listener_t *l, vhost_t *v);
 static int limits_routes(limit_t *limit, rule_t *rule);
-static int limits_inserted(emit_t *e, listener_t *l);
+static void limits_which(emit_t *e, listener_t *l, limit_t *limit,
+    limit_t *actions, const char *indent, FILE *out);
+static void limits_descriptors(emit_t *e, node_t *list, const char *indent,
+    FILE *out);
+static char *limits_action(emit_t *e, node_t *action);
+static char *limits_header_match(emit_t *e, node_t *match);
+static const char *limits_header(emit_t *e, node_t *header);
 static void limits_write(emit_t *e, limit_t *limit, char *name,
     const char *indent, FILE *out);
 static char *limits_name(limit_t *limit, listener_t *l, const char *more);
 static void limits_bucket(emit_t *e, bucket_t *b);
-static void limits_tokens(emit_t *e, node_t *node);
-static void limits_headers(emit_t *e, node_t *node);
+static void limits_tokens(emit_t *e, node_t *node, const char *indent);
+static void limits_inner(emit_t *e, node_t *list);
+static void limits_headers(emit_t *e, node_t *node, const char *directive);
 static const char *limits_fraction(node_t *config, const char *key);
 
 
@@ -167,11 +177,16 @@ limits_patch(emit_t *e, node_t *doc, node_t *patch)
     limit->doc = doc;
     limit->patch = patch;
     limit->config = limits_config(patch, kind);
+    limit->actions = limits_actions(limit);
 
-    if (limit->config && limit->config->kind == NODE_MAP
-        && schema_rate_limit(limit->config) == 0
-        && schema_refused(limit->config) == 0)
+    if (limit->config && (limit->config->kind != NODE_MAP
+                          || schema_rate_limit(limit->config) != 0
+                          || schema_refused(limit->config)))
     {
+        return;
+    }
+
+    if (limit->config || limit->actions) {
         list_push(&limits, limit);
     }
 }
@@ -211,15 +226,39 @@ limits_kind(node_t *patch, limit_kind_e *kind)
 
     *kind = strcmp(to, "VIRTUAL_HOST") == 0 ? LIMIT_VHOST : LIMIT_ROUTE;
 
-    /* whatever else they merge would be lost */
-
-    value = value ? value->child : NULL;
-
     return !(merge && (*kind == LIMIT_VHOST || strcmp(to, "HTTP_ROUTE") == 0)
-             && value && value->next == NULL
-             && strcmp(value->key->text, "typed_per_filter_config") == 0
-             && value->child && value->child->next == NULL
-             && strcmp(value->child->key->text, LIMITS_HTTP) == 0);
+             && value && value->child && limits_merged(value, *kind) == 0);
+}
+
+
+/* whatever else they merge would be lost */
+
+static int
+limits_merged(node_t *value, limit_kind_e kind)
+{
+    node_t  *n;
+
+    for (n = value->child; n; n = n->next) {
+
+        if (strcmp(n->key->text, "typed_per_filter_config") == 0) {
+
+            if (n->child == NULL || n->child->next
+                || strcmp(n->child->key->text, LIMITS_HTTP) != 0)
+            {
+                return -1;
+            }
+
+        } else if (kind == LIMIT_VHOST
+                   ? strcmp(n->key->text, "rate_limits") != 0
+                   : (strcmp(n->key->text, "route") != 0
+                      || n->child == NULL || n->child->next
+                      || strcmp(n->child->key->text, "rate_limits") != 0))
+        {
+            return -1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -237,8 +276,37 @@ limits_config(node_t *patch, limit_kind_e kind)
                             : "http.local_ratelimit.v3.LocalRateLimit");
     }
 
-    return limits_typed(value->child->child,
-                        "http.local_ratelimit.v3.LocalRateLimit");
+    value = node_first(value, "typed_per_filter_config");
+
+    return value ? limits_typed(value,
+                                "http.local_ratelimit.v3.LocalRateLimit")
+                 : NULL;
+}
+
+
+/* "rate_limits" of what a patch merges into, which have no limit */
+
+static node_t *
+limits_actions(limit_t *limit)
+{
+    node_t  *value, *n, map;
+
+    value = node_path(limit->patch, "patch.value");
+    value = (limit->kind == LIMIT_ROUTE) ? node_get(value, "route") : value;
+    n = (limit->kind >= LIMIT_VHOST) ? node_get(value, "rate_limits") : NULL;
+
+    if (n == NULL) {
+        return NULL;
+    }
+
+    map = *value;
+    map.child = node_copy(n);
+
+    if (schema_actions(&map) != 0 || schema_refused(&map)) {
+        return NULL;
+    }
+
+    return n;
 }
 
 
@@ -379,26 +447,6 @@ limits_routes(limit_t *limit, rule_t *rule)
 }
 
 
-/* what is said for a host or a route, the filter of the listener looks at */
-
-static int
-limits_inserted(emit_t *e, listener_t *l)
-{
-    size_t    i;
-    limit_t  *limit;
-
-    for (i = 0; i < limits.n; i++) {
-        limit = limits.elts[i];
-
-        if (limit->kind == LIMIT_LISTENER && limits_listens(e, limit, l)) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
 void
 limits_listener(emit_t *e, listener_t *l, const char *indent, FILE *out)
 {
@@ -418,6 +466,8 @@ limits_listener(emit_t *e, listener_t *l, const char *indent, FILE *out)
 
         if (node_get(limit->config, "token_bucket")) {
             limits_write(e, limit, limits_name(limit, l, NULL), indent, out);
+            limits_descriptors(e, node_get(limit->config, "rate_limits"),
+                               indent, out);
         }
     }
 }
@@ -427,31 +477,69 @@ void
 limits_vhost(emit_t *e, listener_t *l, vhost_t *v, FILE *out)
 {
     size_t    i;
-    limit_t  *limit, *last;
+    limit_t  *limit, *last, *actions;
 
     last = NULL;
+    actions = NULL;
 
     for (i = 0; i < limits.n; i++) {
         limit = limits.elts[i];
 
         if (limit->kind == LIMIT_VHOST && limits_hosts(e, limit, l, v)) {
-            last = limit;
+            last = limit->config ? limit : last;
+            actions = limit->actions ? limit : actions;
             limit->n++;
         }
     }
 
     if (last == NULL) {
         limits_listener(e, l, "        ", out);
+
+    } else {
+        limits_write(e, last, limits_name(last, l, v->host), "        ", out);
+    }
+
+    limits_which(e, l, last, actions, "        ", out);
+}
+
+
+/* a limit's own actions stand for those of routes and hosts */
+
+static void
+limits_which(emit_t *e, listener_t *l, limit_t *limit, limit_t *actions,
+    const char *indent, FILE *out)
+{
+    size_t    i;
+    node_t   *own;
+    limit_t  *inserted;
+
+    inserted = NULL;
+
+    for (i = 0; i < limits.n; i++) {
+        if (((limit_t *) limits.elts[i])->kind == LIMIT_LISTENER
+            && limits_listens(e, limits.elts[i], l))
+        {
+            inserted = limits.elts[i];
+        }
+    }
+
+    if ((limit || actions) && inserted == NULL) {
+        diag(DIAG_ERROR, limit ? &limit->patch->pos : &actions->patch->pos,
+             "UNENFORCED", "no EnvoyFilter inserts the HTTP_FILTER " LIMITS_HTTP
+             " into port %ld: Envoy would not look at this", l->port);
         return;
     }
 
-    if (!limits_inserted(e, l)) {
-        diag(DIAG_ERROR, &last->patch->pos, "UNENFORCED",
-             "no EnvoyFilter inserts the HTTP_FILTER " LIMITS_HTTP " into port "
-             "%ld: Envoy would not look at this", l->port);
-    }
+    own = limit ? node_get(limit->config, "rate_limits") : NULL;
 
-    limits_write(e, last, limits_name(last, l, v->host), "        ", out);
+    if (own) {
+        limits_descriptors(e, own, indent, out);
+
+    } else if (actions && (limit || inserted == NULL
+                           || !node_get(inserted->config, "rate_limits")))
+    {
+        limits_descriptors(e, actions->actions, indent, out);
+    }
 }
 
 
@@ -479,9 +567,10 @@ void
 limits_rule(emit_t *e, listener_t *l, vhost_t *v, rule_t *rule, FILE *out)
 {
     size_t    i;
-    limit_t  *limit, *last;
+    limit_t  *limit, *last, *actions;
 
     last = NULL;
+    actions = NULL;
 
     for (i = 0; rule && i < limits.n; i++) {
         limit = limits.elts[i];
@@ -489,24 +578,145 @@ limits_rule(emit_t *e, listener_t *l, vhost_t *v, rule_t *rule, FILE *out)
         if (limit->kind == LIMIT_ROUTE && limits_hosts(e, limit, l, v)
             && limits_routes(limit, rule))
         {
-            last = limit;
+            last = limit->config ? limit : last;
+            actions = limit->actions ? limit : actions;
             limit->n++;
         }
     }
 
-    if (last == NULL) {
-        return;
+    if (last) {
+        limits_write(e, last,
+                     limits_name(last, l, xprintf("%s_%u", v->host, last->n)),
+                     "            ", out);
     }
 
-    if (!limits_inserted(e, l)) {
-        diag(DIAG_ERROR, &last->patch->pos, "UNENFORCED",
-             "no EnvoyFilter inserts the HTTP_FILTER " LIMITS_HTTP " into port "
-             "%ld: Envoy would not look at this", l->port);
+    limits_which(e, l, last, actions, "            ", out);
+}
+
+
+/* a line for each of "rate_limits", an entry for each of its actions */
+
+static void
+limits_descriptors(emit_t *e, node_t *list, const char *indent, FILE *out)
+{
+    char    *entry;
+    node_t  *n, *action;
+
+    for (n = list ? list->child : NULL; n; n = n->next) {
+
+        fprintf(out, "%segress_ratelimit_descriptor", indent);
+
+        for (action = node_first(n, "actions"); action; action = action->next)
+        {
+            entry = limits_action(e, action);
+            fprintf(out, " %s", entry ? entry : "");
+        }
+
+        fputs(";\n", out);
+    }
+}
+
+
+static char *
+limits_action(emit_t *e, node_t *action)
+{
+    node_t      *n;
+    const char  *key, *value;
+
+    n = action->child;
+
+    if (n == NULL || n->next) {
+        diag(DIAG_ERROR, &action->pos, "VALUE",
+             "an action is one thing, and has one name");
+        return NULL;
     }
 
-    limits_write(e, last,
-                 limits_name(last, l, xprintf("%s_%u", v->host, last->n)),
-                 "            ", out);
+    key = node_text(n, "descriptor_key");
+
+    if (strcmp(n->key->text, "generic_key") == 0) {
+        value = node_text(n, "descriptor_value");
+        return xprintf("\"%s=%s\"",
+                       text_value(e, &n->pos, key ? key : "generic_key"),
+                       text_value(e, &n->pos, value));
+    }
+
+    if (strcmp(n->key->text, "request_headers") == 0) {
+        value = text_header(&n->pos, "$http_", node_text(n, "header_name"));
+        return xprintf("\"%s%s=%s\"", text_value(e, &n->pos, key),
+                       node_true(n, "skip_if_absent") ? "?" : "",
+                       value ? value : "");
+    }
+
+    if (strcmp(n->key->text, "remote_address") == 0) {
+        return xstrdup("remote_address=$remote_addr");
+    }
+
+    if (strcmp(n->key->text, "destination_cluster") == 0) {
+        return xstrdup("destination_cluster=$egress_service");
+    }
+
+    value = limits_header_match(e, n);
+
+    return xprintf("\"%s=%s\"",
+                   text_value(e, &n->pos, key ? key : "header_match"), value);
+}
+
+
+/* a variable that has the value, if all of the headers match, or nothing */
+
+static char *
+limits_header_match(emit_t *e, node_t *match)
+{
+    char        *source, *ones, *name;
+    node_t      *n;
+    const char  *condition;
+
+    source = xstrdup("");
+    ones = xstrdup("");
+
+    for (n = node_first(match, "headers"); n; n = n->next) {
+        condition = limits_header(e, n);
+        source = xprintf("%s%s", source, condition ? condition : "");
+        ones = xprintf("%s1", ones);
+    }
+
+    name = xprintf("$egress_limit_%u", ++e->ids);
+
+    fprintf(e->maps, "\n    map \"%s\" %s {\n        default  \"\";\n"
+                     "        %s  %s;\n    }\n", source, name, ones,
+            text_quoted(e, &match->pos, node_text(match, "descriptor_value")));
+
+    return name;
+}
+
+
+static const char *
+limits_header(emit_t *e, node_t *header)
+{
+    node_t      *n;
+    const char  *variable, *regex;
+
+    variable = text_header(&header->pos, "$http_", node_text(header, "name"));
+    regex = ".";
+
+    if (node_get(header, "exact_match")) {
+        n = node_get(header, "exact_match");
+        regex = xprintf("^%s\\\\z", text_literal(&n->pos, n->text));
+
+    } else if (node_get(header, "prefix_match")) {
+        n = node_get(header, "prefix_match");
+        regex = xprintf("^%s", text_literal(&n->pos, n->text));
+
+    } else if (node_get(header, "string_match")) {
+        regex = emit_string(node_get(header, "string_match"), ".");
+    }
+
+    n = node_get(header, "present_match");
+
+    return (variable && regex)
+           ? emit_condition(e, variable, regex, 0,
+                            n && strcmp(n->text, "false") == 0)
+           : NULL;
 }
 
 
@@ -635,10 +845,24 @@ limits_bucket(emit_t *e, bucket_t *b)
     for (n = b->limit->config->child; n; n = n->next) {
 
         if (strcmp(n->key->text, "token_bucket") == 0) {
-            limits_tokens(e, n);
+            limits_tokens(e, n, "        ");
 
         } else if (strcmp(n->key->text, "response_headers_to_add") == 0) {
-            limits_headers(e, n);
+            limits_headers(e, n, "header   ");
+
+        } else if (strncmp(n->key->text, "request_headers_to_add", 22) == 0) {
+            limits_headers(e, n, "request_header");
+
+        } else if (strcmp(n->key->text, "descriptors") == 0) {
+            limits_inner(e, n);
+
+        } else if (strcmp(n->text ? n->text : "", "DRAFT_VERSION_03") == 0) {
+            fputs("        x_ratelimit_headers  draft_version_03;\n", e->out);
+
+        } else if (strncmp(n->key->text, "always_consume", 14) == 0
+                   && strcmp(n->text, "false") == 0)
+        {
+            fputs("        always_consume  off;\n", e->out);
 
         } else if (strcmp(n->key->text, "status") == 0) {
             code = node_number(n, "code");
@@ -658,7 +882,7 @@ limits_bucket(emit_t *e, bucket_t *b)
 
 
 static void
-limits_tokens(emit_t *e, node_t *node)
+limits_tokens(emit_t *e, node_t *node, const char *indent)
 {
     long  tokens, fill, ms;
 
@@ -678,13 +902,42 @@ limits_tokens(emit_t *e, node_t *node)
         return;
     }
 
-    fprintf(e->out, "        tokens    %ld;\n        fill      %ld;\n"
-                    "        interval  %ldms;\n", tokens, fill, ms);
+    fprintf(e->out, "%stokens    %ld;\n%sfill      %ld;\n"
+                    "%sinterval  %ldms;\n", indent, tokens, indent, fill,
+            indent, ms);
+}
+
+
+/* buckets of their own, for requests with these descriptors */
+
+static void
+limits_inner(emit_t *e, node_t *list)
+{
+    node_t      *n, *entry;
+    const char  *value;
+
+    for (n = list->child; n; n = n->next) {
+
+        fputs("\n        descriptor", e->out);
+
+        for (entry = node_first(n, "entries"); entry; entry = entry->next) {
+            value = node_text(entry, "value");
+            value = (value && *value) ? value : NULL;
+            fputc(' ', e->out);
+            emit_word(e, &entry->pos, xprintf("%s%s%s", node_text(entry, "key"),
+                                              value ? "=" : "",
+                                              value ? value : ""));
+        }
+
+        fputs(" {\n", e->out);
+        limits_tokens(e, node_get(n, "token_bucket"), "            ");
+        fputs("        }\n", e->out);
+    }
 }
 
 
 static void
-limits_headers(emit_t *e, node_t *node)
+limits_headers(emit_t *e, node_t *node, const char *directive)
 {
     node_t      *n;
     const char  *key, *value;
@@ -709,7 +962,7 @@ limits_headers(emit_t *e, node_t *node)
             continue;
         }
 
-        fputs("        header    ", e->out);
+        fprintf(e->out, "        %s ", directive);
         emit_word(e, &n->pos, key);
         fputc(' ', e->out);
         emit_word(e, &n->pos, value);

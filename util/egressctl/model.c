@@ -1519,7 +1519,7 @@ model_pinned(model_t *m, const char *address, size_t len)
 const char *
 doc_kind(const node_t *doc)
 {
-    return node_text(doc, "kind");
+    return doc->row ? doc->row : node_text(doc, "kind");
 }
 
 

@@ -846,28 +846,115 @@ static const field_t  header_option[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  descriptor_entry[] = {
+    { "key", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "value", F_STR0, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  local_descriptor[] = {
+    { "entries", F_MAPS, F_USED, F_MUST, descriptor_entry, NULL },
+    { "token_bucket", F_MAP, F_USED, F_MUST, token_bucket, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  generic_key[] = {
+    { "descriptor_value", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "descriptor_key", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  request_headers[] = {
+    { "header_name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "descriptor_key", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "skip_if_absent", F_BOOL, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  header_matcher[] = {
+    { "name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "exact_match", F_STR, F_USED, 0, NULL, NULL },
+    { "prefix_match", F_STR, F_USED, 0, NULL, NULL },
+    { "present_match", F_BOOL, F_USED, 0, NULL, NULL },
+    { "string_match", F_MAP, F_USED, 0, string_match, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  header_value_match[] = {
+    { "descriptor_value", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "descriptor_key", F_STR, F_USED, 0, NULL, NULL },
+    { "headers", F_MAPS, F_USED, F_MUST, header_matcher, NULL },
+    { "expect_match", F_BOOL, F_LATER, 0, NULL,
+      "write a match of what is there" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  no_fields[] = {
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+#define NO_ACTION  "generic_key, request_headers, remote_address, " \
+                   "destination_cluster and header_value_match are there"
+
+static const field_t  rate_limit_action[] = {
+    { "generic_key", F_MAP, F_USED, 0, generic_key, NULL },
+    { "request_headers", F_MAP, F_USED, 0, request_headers, NULL },
+    { "remote_address", F_MAP, F_USED, 0, no_fields, NULL },
+    { "destination_cluster", F_MAP, F_USED, 0, no_fields, NULL },
+    { "header_value_match", F_MAP, F_USED, 0, header_value_match, NULL },
+    { "source_cluster", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "masked_remote_address", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "query_parameters", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "query_parameter_value_match", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "dynamic_metadata", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "metadata", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "extension", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+#define ONE_STAGE  "there is one stage here, 0"
+
+static const field_t  rate_limit[] = {
+    { "actions", F_MAPS, F_USED, F_MUST, rate_limit_action, NULL },
+    { "stage", F_WORD, F_USED, 0, NULL, "0" },
+    { "disable_key", F_STR, F_NONE, 0, NULL, "Envoy ignores it as well" },
+    { "limit", F_ANY, F_LATER, 0, NULL, NULL },
+    { "hits_addend", F_ANY, F_LATER, 0, NULL, NULL },
+    { "apply_on_stream_done", F_ANY, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+const field_t  schema_rate_limits[] = {
+    { "rate_limits", F_MAPS, F_USED, F_FILLED, rate_limit, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
 const field_t  schema_local_rate_limit[] = {
     { "@type", F_STR, F_USED, 0, NULL, NULL },
-    { "stat_prefix", F_STR, F_USED, 0, NULL, NULL },
+    { "stat_prefix", F_STR, F_IDLE, 0, NULL, IDLE },
     { "status", F_MAP, F_USED, 0, http_status, NULL },
     { "token_bucket", F_MAP, F_USED, 0, token_bucket, NULL },
     { "filter_enabled", F_MAP, F_USED, 0, runtime_fraction, NULL },
     { "filter_enforced", F_MAP, F_USED, 0, runtime_fraction, NULL },
     { "response_headers_to_add", F_MAPS, F_USED, 0, header_option, NULL },
-    { "request_headers_to_add_when_not_enforced", F_ANY, F_LATER, 0, NULL,
-      NULL },
-    { "descriptors", F_ANY, F_LATER, 0, NULL, NULL },
-    { "stage", F_ANY, F_LATER, 0, NULL, NULL },
+    { "request_headers_to_add_when_not_enforced", F_MAPS, F_USED, 0,
+      header_option, NULL },
+    { "descriptors", F_MAPS, F_USED, 0, local_descriptor, NULL },
+    { "stage", F_WORD, F_USED, 0, NULL, "0" },
     { "local_rate_limit_per_downstream_connection", F_ANY, F_LATER, 0, NULL,
-      NULL },
-    { "local_cluster_rate_limit", F_ANY, F_LATER, 0, NULL, NULL },
-    { "enable_x_ratelimit_headers", F_ANY, F_LATER, 0, NULL, NULL },
-    { "vh_rate_limits", F_ANY, F_LATER, 0, NULL, NULL },
-    { "always_consume_default_token_bucket", F_ANY, F_LATER, 0, NULL, NULL },
-    { "rate_limited_as_resource_exhausted", F_ANY, F_LATER, 0, NULL, NULL },
-    { "rate_limits", F_ANY, F_LATER, 0, NULL, NULL },
-    { "runtime_enabled", F_ANY, F_LATER, 0, NULL, NULL },
-    { "share_key", F_STR, F_LATER, 0, NULL, NULL },
+      "a bucket is for all connections" },
+    { "local_cluster_rate_limit", F_ANY, F_LATER, 0, NULL,
+      "gateways do not know each other" },
+    { "enable_x_ratelimit_headers", F_WORD, F_USED, 0, NULL,
+      "OFF|DRAFT_VERSION_03" },
+    { "vh_rate_limits", F_WORD, F_USED, 0, NULL, "OVERRIDE" },
+    { "always_consume_default_token_bucket", F_BOOL, F_USED, 0, NULL, NULL },
+    { "rate_limited_as_resource_exhausted", F_ANY, F_LATER, 0, NULL,
+      "gRPC is not served yet" },
+    { "rate_limits", F_MAPS, F_USED, F_FILLED, rate_limit, NULL },
+    { "runtime_enabled", F_ANY, F_LATER, 0, NULL, "the limit is on" },
+    { "share_key", F_STR, F_LATER, 0, NULL,
+      "each listener has a bucket of its own" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 

@@ -73,6 +73,7 @@ extern const kind_t   schema_kinds[];
 extern const field_t  schema_metadata[];
 extern const field_t  schema_document[];
 extern const field_t  schema_local_rate_limit[];
+extern const field_t  schema_rate_limits[];
 
 
 #endif /* _SCHEMA_H_INCLUDED_ */
