@@ -19,7 +19,7 @@ use Test::Nginx qw/ :DEFAULT egressctl /;
 
 ###############################################################################
 
-my $t = Test::Nginx->new()->plan(26);
+my $t = Test::Nginx->new()->plan(27);
 my $d = $t->testdir();
 my $ctl = egressctl();
 my $in = 'convert/23-list.yaml';
@@ -92,6 +92,14 @@ like($err, qr/^egressctl: refused because of 1 warning \(--strict\)$/m,
 
 is((ctl('-f ../conf/istio --resolver 127.0.0.1 --strict'))[0], 0,
 	'the example has no warnings');
+
+# the file for locations that set their own Host is the other one without it
+
+my ($one, $two) = map {
+	local (@ARGV, $/) = ("../conf/$_.conf");
+	<> =~ s/^#.*\n//mgr;
+} qw/ egress_proxy egress_proxy_headers /;
+is($one =~ s/^proxy_set_header  Host .*\n\n//mr, $two, 'headers');
 
 ###############################################################################
 
