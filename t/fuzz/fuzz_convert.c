@@ -448,7 +448,9 @@ fuzz_directive(const char *block, const char *word)
         { "from", "principals not_principals namespaces not_namespaces"
           " service_accounts not_service_accounts" },
         { "to", "hosts not_hosts ports not_ports" },
-        { "bucket", "tokens fill interval status header" },
+        { "bucket", "tokens fill interval status header request_header"
+          " x_ratelimit_headers always_consume descriptor" },
+        { "descriptor", "tokens fill interval" },
         { "stream", "map_hash_bucket_size upstream map geo split_clients"
           " log_format access_log server" },
         { "http", "server_names_hash_bucket_size map_hash_bucket_size"
@@ -461,8 +463,10 @@ fuzz_directive(const char *block, const char *word)
           " ssl_protocols ssl_ciphers ssl_ecdh_curve ssl_crl"
           " ssl_reject_handshake ssl_session_tickets ssl_session_cache egress"
           " egress_port egress_mesh egress_preread egress_service"
-          " egress_ratelimit proxy_timeout proxy_pass location" },
-        { "location", "egress egress_service egress_ratelimit include root"
+          " egress_ratelimit egress_ratelimit_descriptor proxy_timeout"
+          " proxy_pass location" },
+        { "location", "egress egress_service egress_ratelimit"
+          " egress_ratelimit_descriptor include root"
           " try_files default_type return error_page internal if set rewrite"
           " mirror add_header proxy_set_header proxy_hide_header"
           " proxy_read_timeout proxy_send_timeout proxy_pass" },

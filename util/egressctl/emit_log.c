@@ -23,6 +23,7 @@ typedef struct {
     const char      *text;               /* where there is none: Istio's own */
     int              json;
     node_t          *filter;
+    const pos_t     *pos;                /* of who names it */
 } log_t;
 
 
@@ -380,6 +381,7 @@ logs_provider(emit_t *e, const char *name, const pos_t *pos)
     log = xalloc(sizeof(log_t));
     log->name = name;
     log->text = log_default;
+    log->pos = pos;
 
     n = model_mesh(e->m, "extensionProviders");
 
@@ -465,6 +467,14 @@ log_write(emit_t *e, log_t *log, unsigned n)
     }
 
     condition = NULL;
+
+    /* "off" and "syslog:" are something else to nginx */
+
+    if (log->file == NULL || *log->file != '/') {
+        diag(DIAG_ERROR, log->pos, "VALUE",
+             "a log's file has to be an absolute path");
+        return;
+    }
 
     if (log->filter) {
         condition = cel_condition(e, &log->filter->pos, log->filter->text);
