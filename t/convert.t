@@ -69,12 +69,6 @@ SKIP: {
 sub convert {
 	my ($args) = @_;
 
-	# options of its own, for what needs them
-
-	my $opt = $args =~ /^-f (\S+)\.yaml$/ ? content("$1.opt") // '' : '';
-	$args .= " $opt";
-	$args =~ s/\s+$//;
-
 	my $out = `cd convert && $ctl convert --resolver 127.0.0.53 $args 2>/tmp/egress-convert.$$`;
 	my $status = $? >> 8;
 

@@ -451,7 +451,9 @@ fuzz_directive(const char *block, const char *word)
           " not_remote_ip_blocks" },
         { "to", "hosts not_hosts ports not_ports methods not_methods paths"
           " not_paths" },
-        { "bucket", "tokens fill interval status header" },
+        { "bucket", "tokens fill interval status header request_header"
+          " x_ratelimit_headers always_consume descriptor" },
+        { "descriptor", "tokens fill interval" },
         { "stream", "map_hash_bucket_size upstream map geo split_clients"
           " log_format access_log server" },
         { "http", "server_names_hash_bucket_size map_hash_bucket_size"
@@ -464,8 +466,10 @@ fuzz_directive(const char *block, const char *word)
           " ssl_protocols ssl_ciphers ssl_ecdh_curve ssl_crl"
           " ssl_reject_handshake ssl_session_tickets ssl_session_cache egress"
           " egress_port egress_mesh egress_preread egress_service"
-          " egress_ratelimit proxy_timeout proxy_pass location" },
-        { "location", "egress egress_service egress_ratelimit include root"
+          " egress_ratelimit egress_ratelimit_descriptor proxy_timeout"
+          " proxy_pass location" },
+        { "location", "egress egress_service egress_ratelimit"
+          " egress_ratelimit_descriptor include root"
           " try_files default_type return error_page internal if set rewrite"
           " mirror add_header proxy_set_header proxy_hide_header"
           " proxy_read_timeout proxy_send_timeout proxy_pass" },

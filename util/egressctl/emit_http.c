@@ -336,10 +336,7 @@ emit_http_rule(vh_t *vh, rule_t *rule)
 void
 emit_preflight(vh_t *vh, rule_t *rule, const char *to, const char *origin)
 {
-    arm_t   *arm;
-    pos_t   *pos;
-
-    pos = &rule->node->pos;
+    arm_t  *arm;
 
     emit_http_arm(vh, rule, to);
     arm = vh->arms.elts[vh->arms.n - 1];
@@ -352,8 +349,6 @@ emit_preflight(vh_t *vh, rule_t *rule, const char *to, const char *origin)
                                        "$http_access_control_request_method",
                                        ".", 0, 0));
     emit_http_condition(vh, arm, emit_condition(vh->e, origin, ".", 0, 0));
-
-    (void) pos;
 }
 
 

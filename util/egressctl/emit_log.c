@@ -23,6 +23,7 @@ typedef struct {
     const char      *text;               /* where there is none: Istio's own */
     int              json;
     node_t          *filter;
+    const pos_t     *pos;                /* of who names it */
 } log_t;
 
 
@@ -43,7 +44,7 @@ static void logs_entry(emit_t *e, node_t *entry, list_t *logs);
 static void logs_set(emit_t *e, list_t *logs, const char *name,
     const pos_t *pos, node_t *filter, int disabled);
 static log_t *logs_provider(emit_t *e, const char *name, const pos_t *pos);
-static void logs_format(emit_t *e, log_t *log, node_t *format, int json);
+static void logs_format(log_t *log, node_t *format, int json);
 static void log_write(emit_t *e, log_t *log, unsigned n);
 static char *log_text(emit_t *e, const pos_t *pos, const char *format);
 static char *log_json(emit_t *e, node_t *format);
@@ -380,6 +381,7 @@ logs_provider(emit_t *e, const char *name, const pos_t *pos)
     log = xalloc(sizeof(log_t));
     log->name = name;
     log->text = log_default;
+    log->pos = pos;
 
     n = model_mesh(e->m, "extensionProviders");
 
@@ -400,7 +402,7 @@ logs_provider(emit_t *e, const char *name, const pos_t *pos)
 
         log->file = node_text(file, "path");
         format = node_path(file, "logFormat.labels");
-        logs_format(e, log, format ? format
+        logs_format(log, format ? format
                                    : node_path(file, "logFormat.text"),
                     format != NULL);
         return log;
@@ -416,7 +418,7 @@ logs_provider(emit_t *e, const char *name, const pos_t *pos)
     n = model_mesh(e->m, "accessLogEncoding");
     encoding = n ? n->text : "TEXT";
     log->file = "/dev/stdout";
-    logs_format(e, log, model_mesh(e->m, "accessLogFormat"),
+    logs_format(log, model_mesh(e->m, "accessLogFormat"),
                 strcmp(encoding, "JSON") == 0);
 
     return log;
@@ -424,10 +426,8 @@ logs_provider(emit_t *e, const char *name, const pos_t *pos)
 
 
 static void
-logs_format(emit_t *e, log_t *log, node_t *format, int json)
+logs_format(log_t *log, node_t *format, int json)
 {
-    (void) e;
-
     log->json = json;
 
     if (format == NULL
@@ -465,6 +465,14 @@ log_write(emit_t *e, log_t *log, unsigned n)
     }
 
     condition = NULL;
+
+    /* "off" and "syslog:" are something else to nginx */
+
+    if (log->file == NULL || *log->file != '/') {
+        diag(DIAG_ERROR, log->pos, "VALUE",
+             "a log's file has to be an absolute path");
+        return;
+    }
 
     if (log->filter) {
         condition = cel_condition(e, &log->filter->pos, log->filter->text);

@@ -35,12 +35,11 @@ static void route_timeout(rule_t *rule, FILE *out);
 static void route_mirrors(vh_t *vh, rule_t *rule, FILE *out);
 static void route_mirror(vh_t *vh, rule_t *rule, target_t *t, FILE *main);
 static double route_percent(node_t *node, double none);
-static const char *route_chance(vh_t *vh, const pos_t *pos, double percent);
+static const char *route_chance(vh_t *vh, double percent);
 static void route_rewrite(vh_t *vh, rule_t *rule, FILE *out);
 static void route_rewrite_regex(vh_t *vh, node_t *node, FILE *out);
 static const char *route_prefix(rule_t *rule, int *whole);
-static const char *route_host(vh_t *vh, rule_t *rule, list_t *request,
-    node_t **node);
+static const char *route_host(vh_t *vh, rule_t *rule, list_t *request);
 static void route_include(vh_t *vh, int rewritten, FILE *out);
 static void headers_collect(vh_t *vh, rule_t *rule, node_t *dest, int single,
     const char *which, list_t *list);
@@ -164,7 +163,6 @@ route_proxy(vh_t *vh, rule_t *rule, const char *service, node_t *dest,
 {
     FILE        *out, *saved;
     list_t       request, response;
-    node_t      *node;
     place_t     *place;
     const char  *host;
 
@@ -195,7 +193,7 @@ route_proxy(vh_t *vh, rule_t *rule, const char *service, node_t *dest,
     route_mirrors(vh, rule, out);
     route_rewrite(vh, rule, out);
 
-    host = route_host(vh, rule, &request, &node);
+    host = route_host(vh, rule, &request);
 
     route_include(vh, host != NULL, out);
 
@@ -261,7 +259,7 @@ route_mirror(vh_t *vh, rule_t *rule, target_t *t, FILE *main)
     FILE        *out;
     double       percent;
     list_t       request;
-    node_t      *n, *node;
+    node_t      *n;
     place_t     *place;
     const char  *chance, *host;
 
@@ -297,7 +295,7 @@ route_mirror(vh_t *vh, rule_t *rule, target_t *t, FILE *main)
     fputs("            internal;\n", out);
 
     if (percent < 100) {
-        chance = route_chance(vh, &t->node->pos, percent);
+        chance = route_chance(vh, percent);
         fprintf(out, "            if (%s = 0) {\n"
                      "                return 204;\n            }\n", chance);
     }
@@ -315,7 +313,7 @@ route_mirror(vh_t *vh, rule_t *rule, target_t *t, FILE *main)
         fputs("            rewrite         ^ $egress_uri break;\n", out);
     }
 
-    host = route_host(vh, rule, &request, &node);
+    host = route_host(vh, rule, &request);
     route_include(vh, host != NULL, out);
 
     if (host) {
@@ -353,11 +351,9 @@ route_percent(node_t *node, double none)
 
 
 static const char *
-route_chance(vh_t *vh, const pos_t *pos, double percent)
+route_chance(vh_t *vh, double percent)
 {
     char  *name;
-
-    (void) pos;
 
     name = xprintf("$egress_if_%u", ++vh->e->ids);
 
@@ -512,17 +508,18 @@ route_prefix(rule_t *rule, int *whole)
 /* of the rewrite, else of the headers; NULL: as the client has it */
 
 static const char *
-route_host(vh_t *vh, rule_t *rule, list_t *request, node_t **node)
+route_host(vh_t *vh, rule_t *rule, list_t *request)
 {
     size_t       i, k;
+    node_t      *node;
     header_t    *h;
     const char  *host;
 
     host = NULL;
-    *node = node_path(rule->node, "rewrite.authority");
+    node = node_path(rule->node, "rewrite.authority");
 
-    if (*node) {
-        host = text_quoted(vh->e, &(*node)->pos, (*node)->text);
+    if (node) {
+        host = text_quoted(vh->e, &node->pos, node->text);
     }
 
     for (i = 0, k = 0; i < request->n; i++) {
@@ -832,7 +829,7 @@ emit_answer(vh_t *vh, const pos_t *pos, rule_t *rule, const char *status,
 {
     FILE     *out;
     list_t    response;
-    place_t  *place, *answer;
+    place_t  *place;
 
     vh->e->m->answers = 1;
 
@@ -844,8 +841,7 @@ emit_answer(vh_t *vh, const pos_t *pos, rule_t *rule, const char *status,
                  "            try_files       /- @a%u;\n", vh->n + 1);
     fclose(out);
 
-    answer = place_new(vh, pos, "@a", &out);
-    (void) answer;
+    (void) place_new(vh, pos, "@a", &out);
 
     fputs("            egress          off;\n"
           "            default_type    text/plain;\n", out);
@@ -913,7 +909,7 @@ emit_abort(vh_t *vh, rule_t *rule, const char **condition)
     }
 
     if (percent < 100) {
-        *condition = route_chance(vh, &abort->pos, percent);
+        *condition = route_chance(vh, percent);
     }
 
     return emit_answer(vh, &abort->pos, rule, xprintf("%ld", status),
@@ -1098,10 +1094,6 @@ emit_cors(vh_t *vh, rule_t *rule)
 {
     node_t      *cors;
     const char  *origin, *unmatched;
-
-    if (vh->rule && vh->rule->node == rule->node) {
-        /* each match of the rule has preflights of its own */
-    }
 
     cors = node_get(rule->node, "corsPolicy");
     origin = cors_origin(vh, cors);

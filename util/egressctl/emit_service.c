@@ -93,8 +93,8 @@ emit_check_resolver(emit_t *e)
 
     if (svc || e->m->allow_any) {
         diag(DIAG_WARNING, svc ? &svc->entry->pos : NULL, "OPTION",
-             "names have to be resolved: nginx will ask for --resolver "
-             "ADDRESS");
+             "names have to be resolved: without --resolver ADDRESS nginx "
+             "will refuse this");
     }
 }
 

@@ -48,7 +48,7 @@ typedef struct {
 
 
 static void limits_filter(emit_t *e, node_t *doc);
-static void limits_patch(emit_t *e, node_t *doc, node_t *patch);
+static void limits_patch(node_t *doc, node_t *patch);
 static int limits_kind(node_t *patch, limit_kind_e *kind);
 static int limits_merged(node_t *value, limit_kind_e kind);
 static node_t *limits_config(node_t *patch, limit_kind_e kind);
@@ -133,7 +133,7 @@ limits_filter(emit_t *e, node_t *doc)
     n = node_path(doc, "spec.configPatches");
 
     for (n = n->child; n; n = n->next) {
-        limits_patch(e, doc, n);
+        limits_patch(doc, n);
     }
 }
 
@@ -141,13 +141,11 @@ limits_filter(emit_t *e, node_t *doc)
 /* local rate limits are what filters of Envoy have a meaning for here */
 
 static void
-limits_patch(emit_t *e, node_t *doc, node_t *patch)
+limits_patch(node_t *doc, node_t *patch)
 {
     limit_t       *limit;
     const char    *context;
     limit_kind_e   kind;
-
-    (void) e;
 
     context = node_text(node_get(patch, "match"), "context");
 

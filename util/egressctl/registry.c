@@ -54,7 +54,7 @@ static void registry_loser(model_t *m, service_t *svc, node_t *doc,
 static void registry_overlay(policy_t *p, node_t *policy, long port,
     int whole);
 static node_t *registry_subset(list_t *rules, const char *name);
-static void registry_refused(policy_t *p, node_t *policy, long port);
+static void registry_refused(node_t *policy, long port);
 static void registry_unmatched(model_t *m, node_t *doc);
 
 
@@ -778,7 +778,7 @@ registry_policy(model_t *m, service_t *svc, node_t *dest)
 
     if (first) {
         registry_overlay(p, first, svc->port, 1);
-        registry_refused(p, first, svc->port);
+        registry_refused(first, svc->port);
     }
 
     if (svc->subset) {
@@ -796,7 +796,7 @@ registry_policy(model_t *m, service_t *svc, node_t *dest)
 
         if (policy) {
             registry_overlay(p, policy, svc->port, 0);
-            registry_refused(p, policy, svc->port);
+            registry_refused(policy, svc->port);
         }
     }
 
@@ -1063,11 +1063,9 @@ registry_subset(list_t *rules, const char *name)
 /* what a policy has beside those four, unless a port's stand for it */
 
 static void
-registry_refused(policy_t *p, node_t *policy, long port)
+registry_refused(node_t *policy, long port)
 {
     node_t  *n;
-
-    (void) p;
 
     n = node_first(policy, "portLevelSettings");
 

@@ -30,7 +30,7 @@ static const char *secret_manifest(model_t *m, node_t *secret, node_t *name,
 static const char *secret_folder(model_t *m, node_t *name, size_t what);
 static node_t *secret_value(node_t *secret, const char *key);
 static const char *secret_path(model_t *m, const char *name, const char *key);
-static int secret_save(model_t *m, node_t *secret);
+static int secret_save(model_t *m, node_t *secret, int write);
 static int secret_file_save(const char *path, const unsigned char *data,
     size_t len);
 
@@ -193,11 +193,16 @@ secret_path(model_t *m, const char *name, const char *key)
 int
 secret_write(model_t *m)
 {
+    int     write;
     size_t  i;
 
-    for (i = 0; i < m->used_secrets.n; i++) {
-        if (secret_save(m, m->used_secrets.elts[i]) != 0) {
-            return -1;
+    /* all of them are looked at before any is written */
+
+    for (write = 0; write < 2; write++) {
+        for (i = 0; i < m->used_secrets.n; i++) {
+            if (secret_save(m, m->used_secrets.elts[i], write) != 0) {
+                return -1;
+            }
         }
     }
 
@@ -206,7 +211,7 @@ secret_write(model_t *m)
 
 
 static int
-secret_save(model_t *m, node_t *secret)
+secret_save(model_t *m, node_t *secret, int write)
 {
     int             rc;
     size_t          i, len;
@@ -217,7 +222,7 @@ secret_save(model_t *m, node_t *secret)
     name = doc_name(secret);
     dir = xprintf("%s/%s", m->options->secrets, name);
 
-    if (mkdir(dir, 0700) == -1 && errno != EEXIST) {
+    if (write && mkdir(dir, 0700) == -1 && errno != EEXIST) {
         diag(DIAG_ERROR, &secret->pos, "WRITE", "%s: %s", dir,
              strerror(errno));
         return -1;
@@ -244,7 +249,9 @@ secret_save(model_t *m, node_t *secret)
             return -1;
         }
 
-        rc = secret_file_save(secret_path(m, name, n->key->text), data, len);
+        rc = write ? secret_file_save(secret_path(m, name, n->key->text),
+                                      data, len)
+                   : 0;
 
         if (rc != 0) {
             diag(DIAG_ERROR, &n->pos, "WRITE", "%s: %s", dir,
