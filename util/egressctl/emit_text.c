@@ -29,6 +29,7 @@ static int regex_walk(regex_t *r);
 static int regex_group(regex_t *r);
 static int regex_escape(regex_t *r, int within);
 static int regex_class(regex_t *r);
+static size_t regex_posix(const char *p);
 static int regex_repeat(regex_t *r);
 static int regex_refuse(regex_t *r, const char *what);
 static void regex_put(regex_t *r, char ch);
@@ -416,7 +417,8 @@ regex_group(regex_t *r)
 static int
 regex_escape(regex_t *r, int within)
 {
-    char         ch, close;
+    char         ch;
+    size_t       len;
     const char  *more;
 
     ch = *r->p;
@@ -429,29 +431,38 @@ regex_escape(regex_t *r, int within)
     }
 
     r->p++;
+    len = 0;
+
+    /* "\pL", "\p{Greek}", "\x7f", "\x{7f}" */
+
+    if (ch == 'p' || ch == 'P') {
+        len = (*r->p == '{') ? 2 + strspn(r->p + 1,
+                                          "^_abcdefghijklmnopqrstuvwxyz"
+                                          "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+                             : (isalpha((unsigned char) *r->p) ? 1 : 0);
+
+    } else if (ch == 'x') {
+        len = (*r->p == '{')
+              ? 2 + strspn(r->p + 1, "0123456789abcdefABCDEF")
+              : (strspn(r->p, "0123456789abcdefABCDEF") >= 2 ? 2 : 0);
+    }
+
+    if (strchr("pPx", ch)
+        && (len == 0 || (*r->p == '{' && (len < 3 || r->p[len - 1] != '}'))
+            || (ch == 'x' && len > 4)))
+    {
+        return regex_refuse(r, "has an escape that is not whole, or a "
+                            "character beyond \\xff");
+    }
+
     regex_put(r, '\\');
     regex_put(r, ch);
-    r->repeatable = 1;
 
-    if (strchr("pPx", ch) == NULL || *r->p != '{') {
-        return 0;
+    while (len--) {
+        regex_put(r, *r->p++);
     }
 
-    for (close = '}'; *r->p && *r->p != close; r->p++) {
-        if (*r->p != '{' && !isalnum((unsigned char) *r->p)
-            && strchr("^_", *r->p) == NULL)
-        {
-            return regex_refuse(r, "has an escape that is not closed");
-        }
-
-        regex_put(r, *r->p);
-    }
-
-    if (*r->p == '\0') {
-        return regex_refuse(r, "has an escape that is not closed");
-    }
-
-    regex_put(r, *r->p++);
+    r->repeatable = (strchr("bBAz", ch) == NULL);
 
     return 0;
 }
@@ -460,7 +471,7 @@ regex_escape(regex_t *r, int within)
 static int
 regex_class(regex_t *r)
 {
-    const char  *end;
+    size_t  len;
 
     regex_put(r, '[');
     r->repeatable = 1;
@@ -492,21 +503,25 @@ regex_class(regex_t *r)
             continue;
         }
 
-        /* "[:alpha:]" within, or a "[" that PCRE could take for one */
-
         if (*r->p == '[') {
-            end = r->p + 2 + strspn(r->p + (r->p[1] ? 2 : 1),
-                                    "^abcdefghijklmnopqrstuvwxyz");
+            len = regex_posix(r->p);
 
-            if (r->p[1] == ':' && end[0] == ':' && end[1] == ']') {
-                while (r->p < end + 2) {
-                    regex_put(r, *r->p++);
-                }
-
-                continue;
+            if (len == 0) {
+                regex_put(r, '\\');
+                len = 1;
             }
 
-            regex_put(r, '\\');
+            while (len--) {
+                regex_put(r, *r->p++);
+            }
+
+            continue;
+        }
+
+        if (r->p[1] == '-' && r->p[2] && strchr("]\\[", r->p[2]) == NULL
+            && (unsigned char) r->p[2] < (unsigned char) r->p[0])
+        {
+            return regex_refuse(r, "has a range that ends before it begins");
         }
 
         regex_put(r, *r->p++);
@@ -517,6 +532,32 @@ regex_class(regex_t *r)
     }
 
     regex_put(r, *r->p++);
+
+    return 0;
+}
+
+
+/* the length of "[:alpha:]"; 0: it is just a "[" */
+
+static size_t
+regex_posix(const char *p)
+{
+    size_t  i, len;
+
+    static const char  *names[] = {
+        "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph",
+        "lower", "print", "punct", "space", "upper", "word", "xdigit"
+    };
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        len = strlen(names[i]);
+
+        if (strncmp(p, "[:", 2) == 0 && strncmp(p + 2, names[i], len) == 0
+            && strncmp(p + 2 + len, ":]", 2) == 0)
+        {
+            return len + 4;
+        }
+    }
 
     return 0;
 }
