@@ -97,8 +97,13 @@ emit_http(emit_t *e)
     fputs("\n    # as Envoy: slashes count, and only a route has a timeout\n"
           "    merge_slashes       off;\n"
           "    proxy_read_timeout  1h;\n"
-          "    proxy_send_timeout  1h;\n"
-          "\n    upstream egress {\n        egress_balance;\n    }\n", e->out);
+          "    proxy_send_timeout  1h;\n", e->out);
+
+    if (e->named) {
+        fputs("\n    uninitialized_variable_warn  off;\n", e->out);
+    }
+
+    fputs("\n    upstream egress {\n        egress_balance;\n    }\n", e->out);
 
     emit_logs(e);
 
