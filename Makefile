@@ -6,6 +6,8 @@
 # make nginx NGINX_SRC=dir [STATIC=1]
 #                      nginx itself as well, with the modules built in
 # make deps demo test lint asan soak fuzz bench matrix install uninstall clean
+# make readme          the tables of README that are made from the source
+# make parity          compares the gateway with what Envoy did
 
 BUILD ?=		build
 NGINX_SRC ?=
@@ -95,6 +97,16 @@ test: deps all
 lint:
 	@bash util/lint.sh
 
+# the field table of README
+
+readme: egressctl
+	@bash util/readme.sh $(BUILD)/egressctl README.md
+
+# what Istio does on the same manifests: needs ../shared/oracle and python3
+
+parity: all
+	@BUILD=$(CURDIR)/$(BUILD) util/parity
+
 # needs the sources of nginx, to build it with the sanitizers as well
 
 asan:
@@ -134,6 +146,7 @@ bench: all
 	util/bench/balance
 	util/bench/ratelimit
 	util/bench/authz
+	util/bench/convert
 
 # builds against every source tree in NGINX_TREES, warnings are errors
 
@@ -161,5 +174,5 @@ clean:
 	rm -rf build build-asan build-matrix
 
 
-.PHONY: all modules nginx egressctl deps demo test lint asan soak fuzz \
-	bench matrix install uninstall clean
+.PHONY: all modules nginx egressctl deps demo test lint readme parity asan \
+	soak fuzz bench matrix install uninstall clean

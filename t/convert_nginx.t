@@ -60,7 +60,17 @@ foreach my $name (@names) {
 
 	my ($status, $says) = $t->test_config();
 
-	is($status, 0, "$name, nginx takes it") or diag($says);
+	# rate limits may be those of an older module than the converter knows
+
+	SKIP: {
+		my $new = qr/request_header|x_ratelimit_headers|always_consume
+			|descriptor|egress_ratelimit_descriptor/x;
+
+		skip "no $1 in this module", 1
+			if $says =~ /unknown directive "($new)"/;
+
+		is($status, 0, "$name, nginx takes it") or diag($says);
+	}
 }
 
 ###############################################################################

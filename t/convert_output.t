@@ -19,7 +19,7 @@ use Test::Nginx qw/ :DEFAULT egressctl /;
 
 ###############################################################################
 
-my $t = Test::Nginx->new()->plan(26);
+my $t = Test::Nginx->new()->plan(31);
 my $d = $t->testdir();
 my $ctl = egressctl();
 my $in = 'convert/23-list.yaml';
@@ -92,6 +92,49 @@ like($err, qr/^egressctl: refused because of 1 warning \(--strict\)$/m,
 
 is((ctl('-f ../conf/istio --resolver 127.0.0.1 --strict'))[0], 0,
 	'the example has no warnings');
+
+# where the gateway is decides what localities mean
+
+my $dr = do { local (@ARGV, $/) = 'convert/33-destination-rules.yaml'; <> };
+my ($failover) = $dr =~ /(localityLbSetting: .*)/;
+
+sub located {
+	my ($setting, $locality) = @_;
+
+	$t->write_file('m.yaml', $dr =~ s/\Q$failover\E/$setting/r);
+	my (undef, $out, $err) = ctl("-f $d/m.yaml --resolver 127.0.0.1"
+		. ($locality ? " --locality $locality" : ''));
+	my ($svc) = $out =~ /service a.example.com_80_two \{(.*?)\n    \}/s;
+
+	return $svc ? join("\n", $svc =~ /endpoint    (.*);/g) : $err;
+}
+
+is(located($failover, 'eu/b'), <<'EOF' =~ s/\n$//r, 'failover');
+192.0.2.2 label=version=v2 locality=eu/b/x
+2001:db8::3 label=version=v2 locality=us/a
+192.0.2.4 label=version=v2 locality=asia/a backup
+EOF
+
+my $distribute = 'localityLbSetting: {distribute: [{from: "eu/*", '
+	. 'to: {"eu/*": 80, "us/*": 20}}]}';
+
+is(located($distribute, 'eu/b'), <<'EOF' =~ s/\n$//r, 'distribute');
+192.0.2.2 weight=800 label=version=v2
+2001:db8::3 weight=200 label=version=v2
+EOF
+
+like(located($distribute), qr/error: "distribute" depends on where/,
+	'the place of the gateway is not known');
+unlike(located('localityLbSetting: {enabled: false}', 'eu/b'), qr/locality/,
+	'not enabled');
+
+# the file for locations that set their own Host is the other one without it
+
+my ($one, $two) = map {
+	local (@ARGV, $/) = ("../conf/$_.conf");
+	<> =~ s/^#.*\n//mgr;
+} qw/ egress_proxy egress_proxy_headers /;
+is($one =~ s/^proxy_set_header  Host .*\n\n//mr, $two, 'headers');
 
 ###############################################################################
 

@@ -65,7 +65,8 @@ sa() {
 }
 
 hosts="api.github.com api.stripe.com status.example.com
-       api.external-service.com secure-api.partner.com other.example.org"
+       api.external-service.com secure-api.partner.com other.example.org
+       api.payment-provider.com"
 
 ca mesh-ca
 ca world-ca
@@ -73,6 +74,7 @@ sa istio-system gateway
 sa default frontend
 sa default backend
 sa analytics reporting
+sa production payment-service
 cert world-ca client DNS:client.example.com
 cp "$dir/world-ca.crt" "$dir/ca.crt"
 
@@ -114,7 +116,7 @@ world() {
 
 # what a sidecar does: the workload's TCP goes to the gateway in mTLS.  Ports:
 # 28443, 28080, 28432 of the gateway; 29xxx of the one with ALLOW_ANY; 24xxx,
-# 25xxx, 26xxx and 27xxx of the sidecars
+# 25xxx, 26xxx and 27xxx of the sidecars, 23xxx of the payments'
 
 listen() {
     echo "$1$2" | sed 's/443$/443/; s/80$/080/; s/5432$/432/'
@@ -140,6 +142,7 @@ mesh() {
     sidecar frontend 24 28
     sidecar backend 25 28
     sidecar reporting 26 28
+    sidecar payment-service 23 28
     sidecar backend 27 29
     echo "}"
 }
@@ -343,6 +346,10 @@ row $g "plain client, same port" "api.github.com:443" \
     "refused no_identity" "$(https 28443 api.github.com)"
 row $g "plain client, same port" "other.example.org:443" \
     "refused registry_miss" "$(https 28443 other.example.org)"
+row $g "payments (ns production)" "api.payment-provider.com:443" "allowed -" \
+    "$(https 23443 api.payment-provider.com)"
+row $g "backend$s" "api.payment-provider.com:443" "refused authz_denied" \
+    "$(https 25443 api.payment-provider.com)"
 row $g "reporting (ns analytics)" "external-db.example.com:5432" \
     "allowed -" "$(tcp 26432)"
 row $g "frontend$s" "external-db.example.com:5432" \

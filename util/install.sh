@@ -46,6 +46,7 @@ if [ "$action" = uninstall ]; then
         rm -f "$dest$modules/ngx_${m}_module.so"
     done
     rm -f "$dest$snippet" "$dest$conf/egress_proxy.conf" \
+        "$dest$conf/egress_proxy_headers.conf" \
         "$dest$prefix/bin/egressctl" "$dest$tmpfiles/egress.conf"
     [ -z "$link" ] || rm -f "$dest$link"
     exit 0
@@ -64,6 +65,8 @@ for m in $names; do
 done
 
 install -m 644 "$top/conf/egress_proxy.conf" "$dest$conf/egress_proxy.conf"
+install -m 644 "$top/conf/egress_proxy_headers.conf" \
+    "$dest$conf/egress_proxy_headers.conf"
 install -m 755 "$build/egressctl" "$dest$prefix/bin/egressctl"
 
 # the folder of the admin socket, where systemd makes folders at boot

@@ -30,7 +30,8 @@ headers="-I $nginx/src/core -I $nginx/src/event -I $nginx/src/event/modules
 # egressctl frees little: the fuzzer does, after each input
 
 arena="-Dcalloc=fuzz_calloc -Drealloc=fuzz_realloc -Dstrdup=fuzz_strdup
-    -Dvasprintf=fuzz_vasprintf -Dfree=fuzz_free"
+    -Dvasprintf=fuzz_vasprintf -Dopen_memstream=fuzz_memstream
+    -Dfree=fuzz_free"
 
 command -v "$clang" > /dev/null \
     || { echo "no clang: install it, or say where with CLANG=" >&2; exit 1; }
@@ -63,9 +64,8 @@ build() {
     convert)
         # shellcheck disable=SC2086
         $clang $flags -std=gnu11 -D_GNU_SOURCE $arena t/fuzz/fuzz_convert.c \
-            util/egressctl/emit.c util/egressctl/model.c \
-            util/egressctl/schema.c util/egressctl/yaml.c \
-            -lyaml -o "$dir/convert"
+            $(ls util/egressctl/*.c | grep -v -e main.c -e diag.c) \
+            -lyaml -ljansson -o "$dir/convert"
         ;;
 
     spiffe)

@@ -75,17 +75,16 @@ typedef enum {
 typedef struct node_s  node_t;
 
 struct node_s {
-    node_kind_e          kind;
     pos_t                pos;
     node_t              *next;           /* in a list, a map or a stream */
     node_t              *child;          /* the first value */
-    node_t              *last;
     node_t              *key;            /* of a value in a map */
     char                *text;           /* of a scalar, without NUL inside */
-    char                *refusal;        /* why it can't be rendered */
-    int                  plain;          /* not quoted */
-    int                  used;           /* a document that counts */
-    size_t               order;          /* of documents */
+    const void          *row;            /* why it can't be rendered */
+    unsigned             order;          /* of documents */
+    unsigned char        kind;           /* node_kind_e */
+    unsigned char        plain;          /* not quoted */
+    unsigned char        used;           /* a document that counts */
 };
 
 
@@ -95,36 +94,100 @@ struct node_s {
  */
 node_t *yaml_read(const char *name);
 
+/* the same for a text within a scalar, as a ConfigMap has it */
+node_t *yaml_text(node_t *scalar);
+
 node_t *node_get(const node_t *map, const char *key);
 node_t *node_path(node_t *node, const char *path);
 const char *node_text(const node_t *map, const char *key);
 /* -1 if there is no such number */
 long node_number(const node_t *map, const char *key);
+/* -1 if there is no such time, else milliseconds */
+long node_time(const node_t *map, const char *key);
+int node_true(const node_t *map, const char *key);
+/* the first of a list's values, or NULL */
+node_t *node_first(const node_t *map, const char *key);
+int node_equal(const node_t *one, const node_t *two);
 
-/* never return NULL: out of memory ends the program */
+/* nodes that no file has, in the place of one that a file has */
+node_t *node_new(const node_t *place, node_kind_e kind);
+node_t *node_add(node_t *map, const char *key, node_t *value);
+node_t *node_string(const node_t *place, const char *text);
+/* the children are the same ones */
+node_t *node_copy(const node_t *node);
+
+
+/* util.c: what never returns NULL, as out of memory ends the program */
+
 void *xalloc(size_t size);
 char *xstrdup(const char *s);
 char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* of many small pieces, which are never given back one by one */
+void *xpiece(size_t size);
+/* for a program that converts more than once and frees all in between */
+void xreset(void);
 
-/* schema.c: every field that may stand in a manifest, and what becomes of it */
+char *lower(const char *s);
+/* decoded, with a NUL after it; NULL: it is not that */
+unsigned char *base64(const char *text, size_t *len);
+
+typedef struct hash_s  hash_t;
+
+hash_t *hash_new(void);
+void *hash_get(const hash_t *h, const char *key);
+void hash_put(hash_t *h, const char *key, void *value);
+
+typedef struct {
+    void               **elts;
+    size_t               n;
+} list_t;
+
+void list_push(list_t *list, void *elt);
+
+/* an address of a workload, IPv4 or IPv6 */
+int is_address(const char *s);
+/* a DNS name, or "*." and one */
+int is_host(const char *s);
+/* "*" and "*.suffix" cover what ends so; anything else, itself */
+int host_covers(const char *pattern, const char *host);
+
+
+/* schema.c, check.c: every field of a manifest, and what becomes of it */
 
 /* 1: a kind that is converted, and its fields are right */
 int schema_check(node_t *document);
 
+/* 0: a right MeshConfig */
+int schema_mesh(node_t *mesh);
+
 /* 0: a right configuration of Envoy's local rate limit */
 int schema_rate_limit(node_t *config);
+
+/* 0: a mapping with nothing but right "rate_limits" */
+int schema_actions(node_t *node);
 
 /* reports what of the tree can't be rendered; returns how much */
 int schema_refused(node_t *node);
 
+/* why a kind has to be refused that is not converted, or NULL */
+const char *schema_refusal(const char *kind);
 
-/* model.c, emit.c */
+/* notes what kinds were skipped */
+void schema_skipped(void);
+
+/* fields.c: the table, printed or compared with Istio's CRDs */
+int fields(int argc, char **argv);
+
+
+/* model.c, registry.c, routes.c */
 
 typedef struct {
     const char          *selector;
     const char          *namespace;
     const char          *root;
+    const char          *locality;
+    const char          *secrets;        /* folder */
     const char          *modules;        /* folder of the .so files */
     const char          *stream_module;
     const char          *certificate;
@@ -144,9 +207,25 @@ typedef struct {
 
 
 typedef struct service_s   service_t;
+typedef struct target_s    target_t;
 typedef struct route_s     route_t;
+typedef struct rule_s      rule_t;
+typedef struct vhost_s     vhost_t;
+typedef struct server_s    server_t;
 typedef struct listener_s  listener_t;
 typedef struct model_s     model_t;
+
+/* what DestinationRules and MeshConfig make of a host, port and subset */
+
+typedef struct {
+    node_t              *rule;           /* the DestinationRule, or NULL */
+    node_t              *pool;
+    node_t              *balancer;
+    node_t              *outlier;
+    node_t              *tls;
+    node_t              *labels;         /* of the subset */
+} policy_t;
+
 
 struct service_s {
     service_t           *next;
@@ -155,21 +234,57 @@ struct service_s {
     long                 port;
     long                 target;
     const char          *protocol;       /* nginx's word */
+    const char          *subset;         /* NULL: all endpoints */
+    const char          *retry;          /* of http routes; NULL: none */
     node_t              *entry;          /* the ServiceEntry */
     node_t              *port_node;
-    node_t              *policy;         /* trafficPolicy of the port; NULL */
+    list_t               endpoints;
+    policy_t             policy;
+    int                  http;
     int                  lookup;         /* routed under its own name */
     int                  passthrough;
     int                  originate;
 };
 
 
+/* one of the destinations of a rule; several have weights */
+
+struct target_s {
+    target_t            *next;
+    service_t           *service;
+    long                 weight;
+    node_t              *node;
+};
+
+
 struct route_s {
     route_t             *next;
-    const char          *host;           /* SNI or Host */
+    const char          *host;           /* SNI */
     node_t              *node;
-    service_t           *service;
+    target_t            *targets;
     int                  identity;       /* found by the name itself */
+};
+
+
+/* an http rule of a VirtualService, delegates resolved */
+
+struct rule_s {
+    node_t              *vs;
+    node_t              *node;
+    node_t              *match;          /* NULL: any request */
+    const char          *name;
+    target_t            *targets;
+    target_t            *mirrors;
+    int                  any;            /* matches all paths and more */
+};
+
+
+struct vhost_s {
+    vhost_t             *next;
+    const char          *host;
+    node_t              *node;
+    server_t            *server;
+    list_t               rules;          /* rule_t */
 };
 
 
@@ -180,15 +295,32 @@ typedef enum {
 } listen_kind_e;
 
 
+/* a server of a Gateway that selects this gateway */
+
+struct server_s {
+    server_t            *next;
+    node_t              *gateway;
+    node_t              *node;
+    listener_t          *listener;
+    hash_t              *hosts;          /* name to list of namespaces */
+};
+
+
 struct listener_s {
     listener_t          *next;
     listen_kind_e        kind;
     long                 port;
-    node_t              *node;           /* the Gateway's server */
+    node_t              *node;           /* the first of its servers */
     int                  mutual;         /* terminates the mesh's mTLS */
     int                  required;
+    int                  terminates;     /* TLS that is not the mesh's */
+    server_t            *server;
     route_t             *routes;
-    char                *bucket;         /* parameters of egress_ratelimit */
+    route_t            **last_route;
+    vhost_t             *vhosts;
+    vhost_t            **last_vhost;
+    hash_t              *names;          /* of routes or vhosts */
+    hash_t              *suffixes;       /* that those names have */
 };
 
 
@@ -198,7 +330,23 @@ struct model_s {
     size_t               ndocs;
     int                  allow_any;
     node_t              *mesh;           /* which does not say */
+    list_t               meshes;
+    hash_t              *hosts;          /* to list_t of ServiceEntries */
+    hash_t              *suffixes;       /* that those hosts have */
+    hash_t              *rules;          /* DestinationRules by host */
+    list_t               partial;        /* those for "*foo.com" */
+    hash_t              *gateways;       /* "namespace/name" to list_t */
+    hash_t              *virtuals;       /* VirtualServices by name */
+    hash_t              *secrets;        /* Secrets by name */
+    list_t               used_secrets;
+    hash_t              *keys;           /* services by what they are for */
+    hash_t              *names;          /* and their names */
+    hash_t              *reached;        /* and their hosts */
+    int                  answers;        /* some rule needs no service */
     service_t           *services;
+    service_t          **last_service;
+    server_t            *servers;
+    server_t           **last_server;
     listener_t          *listeners;
 };
 
@@ -211,6 +359,52 @@ const char *doc_name(const node_t *doc);
 const char *doc_namespace(const node_t *doc);
 /* the policy applies to this gateway */
 int model_selected(model_t *model, node_t *doc);
+/* 1: the gateway has the labels; 0: it has not; -1: that is not known */
+int model_labels(model_t *m, node_t *labels, const char **unknown);
+/* is what lists namespaces, or a default of MeshConfig, for the gateway's */
+int model_exported(model_t *m, node_t *doc, const char *mesh_default);
+/* the first MeshConfig that has it */
+node_t *model_mesh(model_t *m, const char *key);
+int model_bound(node_t *vs, node_t *names, node_t *gateway);
+int model_own(model_t *m, node_t *doc, const char *host);
+/* does a route through the gateway lead to the host */
+int model_reached(model_t *m, const char *host);
+int model_match(node_t *vs, server_t *s, node_t *match);
+const char *model_server_covers(server_t *s, node_t *vs, const char *host,
+    int narrower);
+int model_rule_refused(node_t *vs, server_t *s, node_t *rule);
+void suffixes_add(hash_t *h, const char *host);
+/* does a name of the set lie within the pattern, or is it it */
+int suffixes_within(const hash_t *names, const hash_t *suffixes,
+    const char *pattern);
+
+/* registry.c: from a destination's host, port and subset to a service */
+
+void registry_build(model_t *m);
+/* "retry": parameters of the directive, NULL where it has no meaning */
+service_t *registry_service(model_t *m, node_t *vs, server_t *s, node_t *dest,
+    const char *retry);
+/* all of a rule's destinations; NULL if there is an error */
+target_t *registry_targets(model_t *m, node_t *vs, server_t *s, node_t *rule,
+    const char *retry);
+/* what of the input was for nothing */
+void registry_unused(model_t *m);
+
+/* routes.c: the http rules of a VirtualService */
+
+void routes_http(model_t *m, node_t *vs, server_t *s);
+/* in the end: what matches anything goes last */
+void routes_finish(listener_t *l);
+
+/* secret.c: files of Kubernetes' Secrets */
+
+/* of a Secret with a certificate and a key, and of one with CAs */
+const char *secret_file(model_t *m, node_t *name, const char *what);
+/* 0: Secrets of the input are files now */
+int secret_write(model_t *m);
+
+
+/* emit.c and others that render */
 
 /*
  * Renders nginx.conf into a buffer of its own; text that could leave its

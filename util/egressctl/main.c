@@ -26,7 +26,8 @@ typedef struct {
 
 
 static int convert(int argc, char **argv);
-static int convert_prepare(int argc, char **argv, convert_t *c, char **text);
+static int convert_prepare(int argc, char **argv, convert_t *c, model_t *m,
+    char **text);
 static int convert_options(int argc, char **argv, convert_t *c);
 static int convert_option(convert_t *c, int ch);
 static int convert_string(options_t *o, int ch);
@@ -56,6 +57,7 @@ static const char  usage[] =
 "      --selector K=V[,K=V]   labels of the gateway\n"
 "                             (istio=egressgateway,app=istio-egressgateway)\n"
 "      --namespace NAME       of the gateway (istio-system)\n"
+"      --locality PLACE       of the gateway, as REGION/ZONE/SUBZONE\n"
 "      --root-namespace NAME  of the mesh (istio-system)\n"
 "      --module-path DIR      write load_module lines for the modules there,\n"
 "                             instead of an include of modules-enabled/\n"
@@ -67,6 +69,8 @@ static const char  usage[] =
 "      --endpoint HOST[:PORT]=ADDRESS[:PORT]\n"
 "                             pin where a host is dialled\n"
 "      --path PREFIX=DIR      where files named in manifests are\n"
+"      --secrets-dir DIR      where Secrets are, a folder each; those in the\n"
+"                             manifests are written there\n"
 "      --resolver ADDRESS     name server\n"
 "      --system-ca FILE       instead of the system's CA certificates\n"
 "      --allow-address CIDR   let the guard pass addresses that DNS returns\n"
@@ -79,6 +83,9 @@ static const char  usage[] =
 "\n"
 "egressctl explain --help   why a principal may reach a host, or not\n"
 "egressctl learn --help     what would allow what report mode has seen\n"
+"egressctl fields [--markdown | --crd FILE]\n"
+"                             what becomes of each field of each kind; which\n"
+"                             fields of Istio's CRDs are not known\n"
 "egressctl --version, egressctl --help\n"
 "exit status: 0 done, 1 input refused, 2 usage\n";
 
@@ -102,7 +109,9 @@ enum {
     OPT_ACCESS_LOG,
     OPT_ADMIN,
     OPT_VERSION,
-    OPT_STRICT
+    OPT_STRICT,
+    OPT_LOCALITY,
+    OPT_SECRETS
 };
 
 
@@ -129,6 +138,8 @@ static const struct option  convert_long[] = {
     { "nginx-version", required_argument, NULL, OPT_VERSION },
     { "access-log", required_argument, NULL, OPT_ACCESS_LOG },
     { "admin-socket", required_argument, NULL, OPT_ADMIN },
+    { "locality", required_argument, NULL, OPT_LOCALITY },
+    { "secrets-dir", required_argument, NULL, OPT_SECRETS },
     { "strict", no_argument, NULL, OPT_STRICT },
     { NULL, 0, NULL, 0 }
 };
@@ -147,6 +158,10 @@ main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "learn") == 0) {
         return learn(argc - 1, argv + 1);
+    }
+
+    if (argc > 1 && strcmp(argv[1], "fields") == 0) {
+        return fields(argc - 1, argv + 1);
     }
 
     if (argc > 1 && (strcmp(argv[1], "--help") == 0
@@ -176,12 +191,17 @@ convert(int argc, char **argv)
 {
     int         rc;
     char       *text;
+    model_t     m;
     convert_t   c;
 
-    rc = convert_prepare(argc, argv, &c, &text);
+    rc = convert_prepare(argc, argv, &c, &m, &text);
 
     if (rc != -1) {
         return rc;
+    }
+
+    if (secret_write(&m) != 0) {
+        return EGRESSCTL_REFUSED;
     }
 
     return c.output ? convert_write(c.output, text) : convert_stdout(text);
@@ -192,11 +212,14 @@ int
 convert_text(int argc, char **argv, char **text)
 {
     int         rc;
+    model_t     m;
     convert_t   c;
 
     optind = 1;
 
-    rc = convert_prepare(argc, argv, &c, text);
+    /* Secrets of the input stay where they are: nothing is to change */
+
+    rc = convert_prepare(argc, argv, &c, &m, text);
 
     return rc == -1 ? EGRESSCTL_OK : rc;
 }
@@ -205,14 +228,13 @@ convert_text(int argc, char **argv, char **text)
 /* -1: the text is there */
 
 static int
-convert_prepare(int argc, char **argv, convert_t *c, char **text)
+convert_prepare(int argc, char **argv, convert_t *c, model_t *m, char **text)
 {
-    int         rc;
-    size_t      i;
-    model_t     m;
+    int     rc;
+    size_t  i;
 
     memset(c, 0, sizeof(convert_t));
-    memset(&m, 0, sizeof(model_t));
+    memset(m, 0, sizeof(model_t));
 
     c->options.selector = "istio=egressgateway,app=istio-egressgateway";
     c->options.namespace = "istio-system";
@@ -228,16 +250,17 @@ convert_prepare(int argc, char **argv, convert_t *c, char **text)
         return rc;
     }
 
-    m.options = &c->options;
+    m->options = &c->options;
 
     for (i = 0; i < c->nfiles; i++) {
-        convert_add(&m, c->files[i]);
+        convert_add(m, c->files[i]);
     }
 
-    convert_twice(&m);
-    model_build(&m);
+    schema_skipped();
+    convert_twice(m);
+    model_build(m);
 
-    *text = emit_conf(&m);
+    *text = emit_conf(m);
 
     return diag_end() ? EGRESSCTL_REFUSED : -1;
 }
@@ -349,7 +372,9 @@ convert_string(options_t *o, int ch)
         { OPT_SYSTEM_CA, offsetof(options_t, system_ca) },
         { OPT_PROXY_CONF, offsetof(options_t, proxy_conf) },
         { OPT_ACCESS_LOG, offsetof(options_t, access_log) },
-        { OPT_ADMIN, offsetof(options_t, admin) }
+        { OPT_ADMIN, offsetof(options_t, admin) },
+        { OPT_LOCALITY, offsetof(options_t, locality) },
+        { OPT_SECRETS, offsetof(options_t, secrets) }
     };
 
     for (i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
@@ -522,13 +547,7 @@ convert_document(model_t *m, node_t *doc)
         return;
     }
 
-    m->docs = realloc(m->docs, (m->ndocs + 1) * sizeof(node_t *));
-
-    if (m->docs == NULL) {
-        abort();
-    }
-
-    m->docs[m->ndocs++] = doc;
+    convert_push((const char ***) (void *) &m->docs, &m->ndocs, (void *) doc);
 }
 
 
@@ -543,7 +562,7 @@ convert_twice(model_t *m)
     docs = xalloc((m->ndocs + 1) * sizeof(node_t *));
 
     for (i = 0; i < m->ndocs; i++) {
-        m->docs[i]->order = i;
+        m->docs[i]->order = (unsigned) i;
         docs[i] = m->docs[i];
     }
 

@@ -4,7 +4,6 @@
  */
 
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,74 +11,41 @@
 #include "egressctl.h"
 
 
-#define MODEL_SERVICE  "istio-egressgateway"
-
-
-/* a server of a Gateway that selects this gateway */
-
-typedef struct server_s  server_t;
-
-struct server_s {
-    server_t        *next;
-    node_t          *gateway;
-    node_t          *node;
-    listener_t      *listener;
-};
-
-
+static void model_sort(model_t *m);
+static int model_older(const void *one, const void *two);
+static void model_index(model_t *m);
+static void model_meshes(model_t *m, node_t *doc);
+static void model_outbound(model_t *m);
 static void model_default(model_t *m);
-static void model_mesh_config(model_t *m, node_t *doc);
-static void model_gateway(model_t *m, node_t *doc, server_t **servers);
-static void model_server(model_t *m, node_t *doc, node_t *node,
-    server_t **servers);
-static int model_server_kind(node_t *node, listen_kind_e *kind, int *mutual);
-static listener_t *model_listener(model_t *m, listen_kind_e kind, int mutual,
-    node_t *node);
-static void model_virtual_service(model_t *m, node_t *vs, server_t *servers);
-static int model_bound(node_t *vs, node_t *names, node_t *gateway);
-static void model_check_gateways(model_t *m, node_t *vs);
+static void model_refusals(model_t *m);
+static void model_peers(model_t *m, node_t *doc);
+static void model_gateway(model_t *m, node_t *doc);
+static void model_server(model_t *m, node_t *doc, node_t *node, list_t *list);
+static void model_server_hosts(server_t *s);
+static int model_server_kind(node_t *node, listener_t *l);
+static int model_server_tls(node_t *node, listener_t *l, const char *mode);
+static listener_t *model_listener(model_t *m, listener_t *kind, node_t *node);
+static void model_virtual_service(model_t *m, node_t *vs);
+static void model_servers(model_t *m, node_t *vs, list_t *servers);
+static void model_check_sni(node_t *vs, list_t *servers);
+static void model_check_opened(node_t *vs, list_t *servers, node_t *match);
+static void model_check_hosts(node_t *vs, list_t *servers,
+    listen_kind_e kind, const char *rules);
 static void model_tls(model_t *m, node_t *vs, server_t *s);
 static void model_tls_match(model_t *m, node_t *vs, server_t *s, node_t *rule,
     node_t *match);
-static void model_check_sni(node_t *vs, server_t *servers);
-static int model_opens(node_t *vs, server_t *servers, node_t *match,
-    const char *sni);
-static void model_check_hosts(node_t *vs, server_t *servers,
-    listen_kind_e kind, const char *rules);
-static void model_http(model_t *m, node_t *vs, server_t *s);
 static void model_tcp(model_t *m, node_t *vs, server_t *s);
+static void model_tcp_target(service_t *svc, node_t *rule, int *rc);
 static node_t *model_rule(node_t *vs, server_t *s, node_t *rules);
-static int model_rule_refused(node_t *vs, server_t *s, node_t *rule);
-static int model_match(node_t *vs, server_t *s, node_t *match);
-static service_t *model_destination(model_t *m, server_t *s, node_t *rule);
-static service_t *model_service(model_t *m, node_t *dest, node_t *entry,
-    const char *host, long port);
-static node_t *model_entry(model_t *m, node_t *dest, const char *host,
-    long port);
-static int model_has_port(node_t *entry, long port);
-static const char *model_lower(const char *host);
-static const char *model_protocol(node_t *port);
 static route_t *model_add_route(listener_t *l, const char *host,
-    node_t *node, service_t *svc);
-static int model_exported(model_t *m, node_t *doc, node_t *list);
-static int model_covers(const char *pattern, const char *host);
-static const char *model_server_covers(server_t *s, node_t *vs,
-    const char *host, int narrower);
-static void model_rules(model_t *m);
-static int model_own(model_t *m, node_t *doc, const char *host);
+    node_t *node, target_t *targets);
+static const char *model_allowed(server_t *s, node_t *vs, const char *name);
 static void model_own_rule(model_t *m, node_t *doc);
 static int model_own_policy(model_t *m, node_t *doc, node_t *policy);
-static void model_unmatched(model_t *m, node_t *doc, const char *host);
 static node_t *model_port_policy(node_t *policy, long port);
-static int model_rule_rank(model_t *m, service_t *svc, node_t *doc);
-static void model_apply_rules(model_t *m, service_t *svc);
-static void model_apply_rule(service_t *svc, node_t *doc);
-static void model_envoy_filter(model_t *m, node_t *doc);
-static void model_patch(model_t *m, node_t *doc, node_t *patch);
-static int model_patch_flaw(node_t *patch);
-static void model_unused(model_t *m, server_t *servers);
+static void model_unused(model_t *m);
 static void model_options(model_t *m);
-static int model_labels(model_t *m, node_t *labels, const char **unknown);
+static int model_pinned(model_t *m, const char *address, size_t len);
 
 
 void
@@ -87,50 +53,211 @@ model_build(model_t *m)
 {
     size_t       i;
     node_t      *doc;
-    server_t    *servers;
-    service_t   *svc;
+    listener_t  *l;
     const char  *kind;
 
-    servers = NULL;
     m->allow_any = -1;
+    m->last_service = &m->services;
+    m->last_server = &m->servers;
+    m->keys = hash_new();
+    m->names = hash_new();
+    m->reached = hash_new();
+    m->gateways = hash_new();
+    m->virtuals = hash_new();
+    m->secrets = hash_new();
+
+    model_sort(m);
+    model_index(m);
+    model_outbound(m);
+    model_refusals(m);
+
+    registry_build(m);
 
     for (i = 0; i < m->ndocs; i++) {
-        kind = doc_kind(m->docs[i]);
-
-        if (strcmp(kind, "IstioOperator") == 0) {
-            model_mesh_config(m, m->docs[i]);
-
-        } else if (strcmp(kind, "Gateway") == 0) {
-            model_gateway(m, m->docs[i], &servers);
+        if (strcmp(doc_kind(m->docs[i]), "VirtualService") == 0) {
+            model_virtual_service(m, m->docs[i]);
         }
+    }
+
+    for (l = m->listeners; l; l = l->next) {
+        routes_finish(l);
     }
 
     for (i = 0; i < m->ndocs; i++) {
         doc = m->docs[i];
+        kind = doc_kind(doc);
 
-        if (strcmp(doc_kind(doc), "VirtualService") == 0) {
-            model_virtual_service(m, doc, servers);
+        if (strcmp(kind, "DestinationRule") == 0
+            && model_own(m, doc, node_text(node_get(doc, "spec"), "host")))
+        {
+            model_own_rule(m, doc);
+
+        } else if (strcmp(kind, "PeerAuthentication") == 0) {
+            model_peers(m, doc);
         }
     }
 
-    for (svc = m->services; svc; svc = svc->next) {
-        model_apply_rules(m, svc);
-    }
-
-    model_rules(m);
-
-    for (i = 0; i < m->ndocs; i++) {
-        if (strcmp(doc_kind(m->docs[i]), "EnvoyFilter") == 0) {
-            model_envoy_filter(m, m->docs[i]);
-        }
-    }
-
-    model_unused(m, servers);
+    registry_unused(m);
+    model_unused(m);
     model_options(m);
 
     if (m->allow_any == -1) {
         model_default(m);
     }
+}
+
+
+/*
+ * Istio goes by age.  Files may tell it of some objects and not of others:
+ * then the order is that of the documents.
+ */
+
+static void
+model_sort(model_t *m)
+{
+    size_t  i;
+
+    for (i = 0; i < m->ndocs; i++) {
+        m->docs[i]->order = (unsigned) i;
+
+        if (node_text(node_get(m->docs[i], "metadata"), "creationTimestamp")
+            == NULL)
+        {
+            return;
+        }
+    }
+
+    if (m->ndocs) {
+        qsort(m->docs, m->ndocs, sizeof(node_t *), model_older);
+    }
+}
+
+
+/* RFC 3339 in UTC, as Kubernetes writes it, sorts as text */
+
+static int
+model_older(const void *one, const void *two)
+{
+    int            rc;
+    const node_t  *a, *b;
+
+    a = *(node_t *const *) one;
+    b = *(node_t *const *) two;
+
+    rc = strcmp(node_text(node_get(a, "metadata"), "creationTimestamp"),
+                node_text(node_get(b, "metadata"), "creationTimestamp"));
+
+    if (rc == 0) {
+        rc = strcmp(doc_name(a), doc_name(b));
+    }
+
+    if (rc == 0) {
+        rc = strcmp(doc_namespace(a), doc_namespace(b));
+    }
+
+    return rc ? rc : (a->order > b->order) - (a->order < b->order);
+}
+
+
+static void
+model_index(model_t *m)
+{
+    size_t       i;
+    node_t      *doc;
+    const char  *kind;
+
+    for (i = 0; i < m->ndocs; i++) {
+        doc = m->docs[i];
+        kind = doc_kind(doc);
+
+        if (strcmp(kind, "IstioOperator") == 0
+            || strcmp(kind, "ConfigMap") == 0)
+        {
+            model_meshes(m, doc);
+
+        } else if (strcmp(kind, "VirtualService") == 0) {
+            hash_put(m->virtuals, xprintf("%s/%s", doc_namespace(doc),
+                                          doc_name(doc)), doc);
+
+        } else if (strcmp(kind, "Secret") == 0
+                   && strcmp(doc_namespace(doc), m->options->namespace) == 0)
+        {
+            hash_put(m->secrets, doc_name(doc), doc);
+        }
+    }
+
+    for (i = 0; i < m->ndocs; i++) {
+        if (strcmp(doc_kind(m->docs[i]), "Gateway") == 0) {
+            model_gateway(m, m->docs[i]);
+        }
+    }
+}
+
+
+/* of an IstioOperator, and of the ConfigMap that Istio reads */
+
+static void
+model_meshes(model_t *m, node_t *doc)
+{
+    node_t  *mesh, *text;
+
+    mesh = node_path(doc, "spec.meshConfig");
+
+    if (strcmp(doc_kind(doc), "ConfigMap") == 0) {
+
+        text = node_path(doc, "data.mesh");
+
+        if (strcmp(doc_name(doc), "istio") != 0
+            || strcmp(doc_namespace(doc), m->options->root) != 0
+            || text == NULL)
+        {
+            diag(DIAG_NOTE, &doc->pos, "SKIPPED",
+                 "ConfigMap \"%s\" has no effect here: that of the mesh is "
+                 "\"istio\" in namespace \"%s\"", doc_name(doc),
+                 m->options->root);
+            return;
+        }
+
+        mesh = yaml_text(text);
+
+        if (mesh && (mesh->kind != NODE_MAP || mesh->next)) {
+            diag(DIAG_ERROR, &text->pos, "TYPE",
+                 "\"mesh\" has to be one mapping in YAML");
+            return;
+        }
+
+        if (mesh && schema_mesh(mesh) != 0) {
+            return;
+        }
+
+        if (mesh) {
+            mesh->key = text->key;
+        }
+    }
+
+    if (mesh) {
+        schema_refused(mesh);
+        list_push(&m->meshes, mesh);
+    }
+}
+
+
+static void
+model_outbound(model_t *m)
+{
+    node_t  *policy, *mode;
+
+    policy = model_mesh(m, "outboundTrafficPolicy");
+
+    if (policy == NULL) {
+        m->mesh = m->meshes.n ? m->meshes.elts[0] : NULL;
+        return;
+    }
+
+    /* "{}" is the zero value of the enumeration */
+
+    mode = node_get(policy, "mode");
+    m->allow_any = (mode && strcmp(mode->text, "ALLOW_ANY") == 0);
 }
 
 
@@ -155,45 +282,68 @@ model_default(model_t *m)
 }
 
 
+/* kinds that could refuse what passes, where they select the gateway */
+
 static void
-model_mesh_config(model_t *m, node_t *doc)
+model_refusals(model_t *m)
 {
-    int      any;
-    node_t  *mesh, *policy, *mode;
+    size_t       i;
+    node_t      *doc;
+    const char  *why;
 
-    mesh = node_path(doc, "spec.meshConfig");
-    policy = node_get(mesh, "outboundTrafficPolicy");
+    for (i = 0; i < m->ndocs; i++) {
+        doc = m->docs[i];
+        why = schema_refusal(doc_kind(doc));
 
-    schema_refused(mesh);
+        if (why && model_selected(m, doc)) {
+            diag(DIAG_ERROR, &node_get(doc, "kind")->pos, "UNSUPPORTED",
+                 "kind %s is not converted yet, and it %s: take it out of "
+                 "the input to convert without it", doc_kind(doc), why);
+        }
+    }
+}
 
-    if (policy == NULL) {
-        m->mesh = m->mesh ? m->mesh : mesh;
+
+/* Istio's gateways look at none; who selects one means something by it */
+
+static void
+model_peers(model_t *m, node_t *doc)
+{
+    node_t      *mode;
+    listener_t  *l;
+
+    mode = node_path(doc, "spec.mtls.mode");
+
+    if (mode == NULL || strcmp(mode->text, "STRICT") != 0
+        || node_path(doc, "spec.selector") == NULL
+        || !model_selected(m, doc))
+    {
         return;
     }
 
-    /* "{}" is the zero value of the enumeration */
-
-    mode = node_get(policy, "mode");
-    any = (mode && strcmp(mode->text, "ALLOW_ANY") == 0);
-    mode = mode ? mode : policy;
-
-    if (m->allow_any != -1 && m->allow_any != any) {
-        diag(DIAG_ERROR, &mode->pos, "CONFLICT",
-             "outboundTrafficPolicy.mode says otherwise than before: which "
-             "of them counts?");
-        return;
+    for (l = m->listeners; l; l = l->next) {
+        if (!l->required) {
+            diag(DIAG_WARNING, &mode->pos, "UNENFORCED",
+                 "PeerAuthentication \"%s\" selects the gateway, and Istio's "
+                 "gateways do not look at it: port %ld takes clients without "
+                 "mTLS unless its server says ISTIO_MUTUAL", doc_name(doc),
+                 l->port);
+        }
     }
-
-    m->allow_any = any;
 }
 
 
 static void
-model_gateway(model_t *m, node_t *doc, server_t **servers)
+model_gateway(model_t *m, node_t *doc)
 {
     int          rc;
+    list_t      *list;
     node_t      *n, *selector;
     const char  *unknown;
+
+    list = xpiece(sizeof(list_t));
+    hash_put(m->gateways, xprintf("%s/%s", doc_namespace(doc),
+                                  doc_name(doc)), list);
 
     selector = node_path(doc, "spec.selector");
 
@@ -210,44 +360,80 @@ model_gateway(model_t *m, node_t *doc, server_t **servers)
 
     for (n = n->child; n; n = n->next) {
         if (schema_refused(n) == 0) {
-            model_server(m, doc, n, servers);
+            model_server(m, doc, n, list);
         }
     }
 }
 
 
 static void
-model_server(model_t *m, node_t *doc, node_t *node, server_t **servers)
+model_server(model_t *m, node_t *doc, node_t *node, list_t *list)
 {
-    int             mutual;
-    server_t       *s;
-    listener_t     *l;
-    listen_kind_e   kind;
+    server_t    *s;
+    listener_t   kind;
 
-    if (model_server_kind(node, &kind, &mutual) != 0) {
-        return;
-    }
+    memset(&kind, 0, sizeof(listener_t));
 
-    l = model_listener(m, kind, mutual, node);
-    if (l == NULL) {
+    if (model_server_kind(node, &kind) != 0) {
         return;
     }
 
     s = xalloc(sizeof(server_t));
     s->gateway = doc;
     s->node = node;
-    s->listener = l;
+    s->listener = model_listener(m, &kind, node);
 
-    while (*servers) {
-        servers = &(*servers)->next;
+    if (s->listener == NULL) {
+        return;
     }
 
-    *servers = s;
+    if (s->listener->server == NULL) {
+        s->listener->server = s;
+    }
+
+    model_server_hosts(s);
+    list_push(list, s);
+
+    *m->last_server = s;
+    m->last_server = &s->next;
+}
+
+
+/* "host" or "namespace/host", with "*" and "." for the namespace */
+
+static void
+model_server_hosts(server_t *s)
+{
+    list_t      *list;
+    node_t      *n;
+    const char  *slash, *name, *ns;
+
+    s->hosts = hash_new();
+
+    for (n = node_first(s->node, "hosts"); n; n = n->next) {
+
+        slash = strchr(n->text, '/');
+        name = lower(slash ? slash + 1 : n->text);
+        ns = slash ? xprintf("%.*s", (int) (slash - n->text), n->text) : "*";
+
+        if (strcmp(ns, ".") == 0) {
+            ns = doc_namespace(s->gateway);
+        }
+
+        list = hash_get(s->hosts, name);
+
+        if (list == NULL) {
+            list = xpiece(sizeof(list_t));
+            hash_put(s->hosts, name, list);
+        }
+
+        list_push(list, (void *) ns);
+    }
 }
 
 
 static int
-model_server_kind(node_t *node, listen_kind_e *kind, int *mutual)
+model_server_kind(node_t *node, listener_t *l)
 {
     node_t      *tls;
     const char  *protocol, *mode;
@@ -256,45 +442,81 @@ model_server_kind(node_t *node, listen_kind_e *kind, int *mutual)
     tls = node_get(node, "tls");
     mode = node_text(tls, "mode");
 
-    *mutual = 0;
+    /* PASSTHROUGH is the zero value of the enumeration */
 
-    if (strcmp(protocol, "HTTP") == 0 && tls == NULL) {
-        *kind = LISTEN_HTTP;
-        return 0;
-    }
-
-    if (strcmp(protocol, "TCP") == 0 && tls == NULL) {
-        *kind = LISTEN_TCP;
-        return 0;
-    }
+    mode = (tls && mode == NULL) ? "PASSTHROUGH" : mode;
 
     if (strcmp(protocol, "TLS") == 0 || strcmp(protocol, "HTTPS") == 0) {
+        l->kind = strcmp(protocol, "TLS") ? LISTEN_HTTP : LISTEN_TCP;
 
-        /* PASSTHROUGH is the zero value of the enumeration */
-
-        if (tls && (mode == NULL || strcmp(mode, "PASSTHROUGH") == 0)) {
-            *kind = LISTEN_TLS;
-            return 0;
+        if (tls == NULL) {
+            diag(DIAG_ERROR, &node->pos, "MISSING",
+                 "a server with protocol %s must have \"tls\"", protocol);
+            return -1;
         }
 
-        if (mode && strcmp(mode, "ISTIO_MUTUAL") == 0) {
-            *kind = strcmp(protocol, "TLS") ? LISTEN_HTTP : LISTEN_TCP;
-            *mutual = 1;
-            return 0;
+        return model_server_tls(node, l, mode);
+    }
+
+    if (strncmp(protocol, "HTTP", 4) != 0
+        && strncmp(protocol, "GRPC", 4) != 0)
+    {
+        l->kind = LISTEN_TCP;
+
+    } else {
+        l->kind = LISTEN_HTTP;
+
+        if (tls && strcmp(mode, "PASSTHROUGH") == 0) {
+            tls = NULL;
         }
     }
 
-    diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
-         "a server with protocol %s and tls mode %s is not rendered yet: "
-         "PASSTHROUGH, ISTIO_MUTUAL, plain HTTP and plain TCP are",
-         protocol, mode ? mode : "(none)");
+    if (strcmp(protocol, "HTTP2") == 0 || strcmp(protocol, "GRPC") == 0) {
+        diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
+             "protocol %s from clients is not rendered: HTTP/1.1 is, with "
+             "protocol HTTP", protocol);
+        return -1;
+    }
 
-    return -1;
+    if (tls) {
+        diag(DIAG_ERROR, &tls->key->pos, "VALUE",
+             "a server with protocol %s has no \"tls\": HTTPS and TLS have",
+             protocol);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+model_server_tls(node_t *node, listener_t *l, const char *mode)
+{
+    if (strcmp(mode, "PASSTHROUGH") == 0) {
+        l->kind = LISTEN_TLS;
+        return 0;
+    }
+
+    if (strcmp(mode, "ISTIO_MUTUAL") == 0) {
+        l->mutual = 1;
+        return 0;
+    }
+
+    if (strcmp(mode, "AUTO_PASSTHROUGH") == 0) {
+        diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
+             "AUTO_PASSTHROUGH is for services of the mesh, which it would "
+             "open without any policy: PASSTHROUGH is for external ones");
+        return -1;
+    }
+
+    l->terminates = 1;
+
+    return 0;
 }
 
 
 static listener_t *
-model_listener(model_t *m, listen_kind_e kind, int mutual, node_t *node)
+model_listener(model_t *m, listener_t *kind, node_t *node)
 {
     long         port;
     listener_t  *l, **last;
@@ -308,9 +530,19 @@ model_listener(model_t *m, listen_kind_e kind, int mutual, node_t *node)
             continue;
         }
 
-        if (l->kind != kind || l->mutual != mutual) {
+        if (l->kind != kind->kind || l->mutual != kind->mutual
+            || l->terminates != kind->terminates)
+        {
             diag(DIAG_ERROR, &node->pos, "CONFLICT",
                  "port %ld has another protocol in %s:%zu", port,
+                 l->node->pos.source->name, l->node->pos.line);
+            return NULL;
+        }
+
+        if (l->terminates && l->kind == LISTEN_TCP) {
+            diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
+                 "a second server with protocol TLS that terminates port %ld, "
+                 "after %s:%zu: stream has one certificate for a port", port,
                  l->node->pos.source->name, l->node->pos.line);
             return NULL;
         }
@@ -319,11 +551,16 @@ model_listener(model_t *m, listen_kind_e kind, int mutual, node_t *node)
     }
 
     l = xalloc(sizeof(listener_t));
-    l->kind = kind;
+    l->kind = kind->kind;
     l->port = port;
-    l->mutual = mutual;
-    l->required = mutual;
+    l->mutual = kind->mutual;
+    l->required = kind->mutual;
+    l->terminates = kind->terminates;
     l->node = node;
+    l->names = hash_new();
+    l->suffixes = hash_new();
+    l->last_route = &l->routes;
+    l->last_vhost = &l->vhosts;
 
     *last = l;
 
@@ -332,42 +569,45 @@ model_listener(model_t *m, listen_kind_e kind, int mutual, node_t *node)
 
 
 static void
-model_virtual_service(model_t *m, node_t *vs, server_t *servers)
+model_virtual_service(model_t *m, node_t *vs)
 {
-    node_t    *names;
+    size_t     i;
+    list_t     servers;
     server_t  *s;
 
-    names = node_path(vs, "spec.gateways");
+    if (node_path(vs, "spec.hosts") == NULL) {
 
-    if (names == NULL) {
+        if (node_path(vs, "spec.gateways") || node_path(vs, "spec.tls")
+            || node_path(vs, "spec.tcp"))
+        {
+            diag(DIAG_ERROR, &vs->pos, "MISSING", "VirtualService must have "
+                 "\"hosts\", unless another one delegates to it");
+        }
+
+        return;
+    }
+
+    if (node_path(vs, "spec.gateways") == NULL) {
         diag(DIAG_NOTE, &vs->pos, "MESH", "VirtualService \"%s\" is for the "
              "mesh's sidecars only", doc_name(vs));
         return;
     }
 
-    if (node_path(vs, "spec.hosts") == NULL) {
-        diag(DIAG_ERROR, &vs->pos, "MISSING", "VirtualService must have "
-             "\"hosts\"");
-        return;
-    }
-
-    if (!model_exported(m, vs, node_path(vs, "spec.exportTo"))) {
+    if (!model_exported(m, vs, "defaultVirtualServiceExportTo")) {
         diag(DIAG_NOTE, &vs->pos, "EXPORT", "VirtualService \"%s\" is not "
              "exported to namespace \"%s\": it has no effect here",
              doc_name(vs), m->options->namespace);
         return;
     }
 
-    model_check_gateways(m, vs);
-    model_check_sni(vs, servers);
-    model_check_hosts(vs, servers, LISTEN_HTTP, "spec.http");
-    model_check_hosts(vs, servers, LISTEN_TCP, "spec.tcp");
+    model_servers(m, vs, &servers);
 
-    for (s = servers; s; s = s->next) {
+    model_check_sni(vs, &servers);
+    model_check_hosts(vs, &servers, LISTEN_HTTP, "spec.http");
+    model_check_hosts(vs, &servers, LISTEN_TCP, "spec.tcp");
 
-        if (!model_bound(vs, names, s->gateway)) {
-            continue;
-        }
+    for (i = 0; i < servers.n; i++) {
+        s = servers.elts[i];
 
         switch (s->listener->kind) {
 
@@ -376,7 +616,7 @@ model_virtual_service(model_t *m, node_t *vs, server_t *servers)
             break;
 
         case LISTEN_HTTP:
-            model_http(m, vs, s);
+            routes_http(m, vs, s);
             break;
 
         case LISTEN_TCP:
@@ -384,51 +624,22 @@ model_virtual_service(model_t *m, node_t *vs, server_t *servers)
             break;
         }
     }
+
+    free(servers.elts);
 }
 
 
-/* is the gateway among the names; a bare name is in the rule's namespace */
-
-static int
-model_bound(node_t *vs, node_t *names, node_t *gateway)
-{
-    size_t       len;
-    node_t      *n;
-    const char  *name, *slash, *ns;
-
-    for (n = names->child; n; n = n->next) {
-
-        name = n->text;
-        slash = strchr(name, '/');
-        ns = doc_namespace(vs);
-        len = strlen(ns);
-
-        if (slash && !(slash == name + 1 && *name == '.')) {
-            ns = name;
-            len = slash - name;
-        }
-
-        if (slash) {
-            name = slash + 1;
-        }
-
-        if (strcmp(name, doc_name(gateway)) == 0
-            && strlen(doc_namespace(gateway)) == len
-            && strncmp(doc_namespace(gateway), ns, len) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
+/* of the gateways that it names */
 
 static void
-model_check_gateways(model_t *m, node_t *vs)
+model_servers(model_t *m, node_t *vs, list_t *servers)
 {
-    size_t   i;
-    node_t  *n, one;
+    size_t       i;
+    list_t      *list;
+    node_t      *n, *before;
+    const char  *name, *slash;
+
+    memset(servers, 0, sizeof(list_t));
 
     for (n = node_path(vs, "spec.gateways")->child; n; n = n->next) {
 
@@ -436,20 +647,143 @@ model_check_gateways(model_t *m, node_t *vs)
             continue;
         }
 
-        one = *n;
-        one.next = NULL;
+        slash = strchr(n->text, '/');
+        name = slash ? n->text : xprintf("%s/%s", doc_namespace(vs), n->text);
 
-        for (i = 0; i < m->ndocs; i++) {
-            if (strcmp(doc_kind(m->docs[i]), "Gateway") == 0
-                && model_bound(vs, &(node_t) { .child = &one }, m->docs[i]))
+        if (slash == n->text + 1 && n->text[0] == '.') {
+            name = xprintf("%s/%s", doc_namespace(vs), slash + 1);
+        }
+
+        list = hash_get(m->gateways, name);
+
+        if (list == NULL) {
+            diag(DIAG_WARNING, &n->pos, "REFERENCE",
+                 "there is no Gateway \"%s\" in the input", n->text);
+            continue;
+        }
+
+        before = node_path(vs, "spec.gateways")->child;
+
+        while (before != n && strcmp(before->text, n->text) != 0) {
+            before = before->next;
+        }
+
+        for (i = 0; before == n && i < list->n; i++) {
+            list_push(servers, list->elts[i]);
+        }
+    }
+}
+
+
+/* a rule opens no name that no server of its gateways has */
+
+static void
+model_check_sni(node_t *vs, list_t *servers)
+{
+    node_t  *rule, *match, *sni, *host;
+
+    rule = node_path(vs, "spec.tls");
+
+    for (rule = rule ? rule->child : NULL; rule; rule = rule->next) {
+
+        match = node_get(rule, "match")->child;
+
+        for ( /* void */ ; match; match = match->next) {
+
+            sni = node_get(match, "sniHosts")->child;
+
+            for ( /* void */ ; sni; sni = sni->next) {
+
+                host = node_path(vs, "spec.hosts")->child;
+
+                while (host && !host_covers(host->text, sni->text)) {
+                    host = host->next;
+                }
+
+                if (host == NULL) {
+                    diag(DIAG_ERROR, &sni->pos, "VALUE",
+                         "\"%s\" is not among the hosts of VirtualService "
+                         "\"%s\": add it there", sni->text, doc_name(vs));
+                }
+            }
+
+            model_check_opened(vs, servers, match);
+        }
+    }
+}
+
+
+static void
+model_check_opened(node_t *vs, list_t *servers, node_t *match)
+{
+    size_t     i;
+    node_t    *sni;
+    server_t  *s, *bound;
+
+    for (sni = node_first(match, "sniHosts"); sni; sni = sni->next) {
+
+        bound = NULL;
+
+        for (i = 0; i < servers->n; i++) {
+            s = servers->elts[i];
+
+            if (s->listener->kind != LISTEN_TLS || !model_match(vs, s, match))
             {
+                continue;
+            }
+
+            bound = s;
+
+            if (model_server_covers(s, vs, sni->text, 0)) {
                 break;
             }
         }
 
-        if (i == m->ndocs) {
-            diag(DIAG_WARNING, &n->pos, "REFERENCE",
-                 "there is no Gateway \"%s\" in the input", n->text);
+        if (bound && i == servers->n) {
+            diag(DIAG_WARNING, &sni->pos, "UNREACHABLE",
+                 "\"%s\" is not among the hosts of Gateway \"%s\": it is not "
+                 "opened", sni->text, doc_name(bound->gateway));
+        }
+    }
+}
+
+
+/* the same for the hosts of http and tcp rules */
+
+static void
+model_check_hosts(node_t *vs, list_t *servers, listen_kind_e kind,
+    const char *rules)
+{
+    size_t     i;
+    node_t    *host;
+    server_t  *s, *bound;
+
+    if (node_path(vs, rules) == NULL) {
+        return;
+    }
+
+    for (host = node_path(vs, "spec.hosts")->child; host; host = host->next) {
+
+        bound = NULL;
+
+        for (i = 0; i < servers->n; i++) {
+            s = servers->elts[i];
+
+            if (s->listener->kind != kind) {
+                continue;
+            }
+
+            bound = s;
+
+            if (model_server_covers(s, vs, host->text, 1)) {
+                break;
+            }
+        }
+
+        if (bound && i == servers->n) {
+            diag(DIAG_WARNING, &host->pos, "UNREACHABLE",
+                 "\"%s\" is not among the hosts of Gateway \"%s\": it is "
+                 "not opened", host->text, doc_name(bound->gateway));
         }
     }
 }
@@ -478,9 +812,9 @@ static void
 model_tls_match(model_t *m, node_t *vs, server_t *s, node_t *rule,
     node_t *match)
 {
-    node_t     *sni;
-    route_t    *r;
-    service_t  *svc;
+    node_t    *sni;
+    route_t   *r;
+    target_t  *targets, *t;
 
     for (sni = node_get(match, "sniHosts")->child; sni; sni = sni->next) {
 
@@ -492,206 +826,29 @@ model_tls_match(model_t *m, node_t *vs, server_t *s, node_t *rule,
             return;
         }
 
-        svc = model_destination(m, s, rule);
+        targets = registry_targets(m, vs, s, rule, NULL);
 
-        if (svc == NULL) {
+        if (targets == NULL) {
             return;
         }
 
-        r = model_add_route(s->listener, sni->text, sni, svc);
+        r = model_add_route(s->listener, sni->text, sni, targets);
 
         if (r == NULL) {
             continue;
         }
 
-        svc->passthrough = 1;
+        for (t = targets; t; t = t->next) {
+            t->service->passthrough = 1;
+        }
 
-        if (strcasecmp(svc->host, sni->text) == 0
-            && svc->port == s->listener->port)
+        if (targets->next == NULL
+            && strcasecmp(targets->service->host, sni->text) == 0
+            && targets->service->port == s->listener->port
+            && targets->service->subset == NULL)
         {
-            svc->lookup = 1;
+            targets->service->lookup = 1;
             r->identity = 1;
-        }
-    }
-}
-
-
-/* a rule opens no name that no server of its gateways has */
-
-static void
-model_check_sni(node_t *vs, server_t *servers)
-{
-    node_t    *rule, *match, *sni, *host;
-    server_t  *s;
-
-    rule = node_path(vs, "spec.tls");
-
-    for (rule = rule ? rule->child : NULL; rule; rule = rule->next) {
-
-        match = node_get(rule, "match")->child;
-
-        for ( /* void */ ; match; match = match->next) {
-
-            sni = node_get(match, "sniHosts")->child;
-
-            for ( /* void */ ; sni; sni = sni->next) {
-
-                host = node_path(vs, "spec.hosts")->child;
-
-                while (host && !model_covers(host->text, sni->text)) {
-                    host = host->next;
-                }
-
-                if (host == NULL) {
-                    diag(DIAG_ERROR, &sni->pos, "VALUE",
-                         "\"%s\" is not among the hosts of VirtualService "
-                         "\"%s\": add it there", sni->text, doc_name(vs));
-                }
-            }
-
-            for (s = servers; s; s = s->next) {
-                if (s->listener->kind == LISTEN_TLS
-                    && model_bound(vs, node_path(vs, "spec.gateways"),
-                                   s->gateway)
-                    && model_match(vs, s, match))
-                {
-                    break;
-                }
-            }
-
-            sni = s ? node_get(match, "sniHosts")->child : NULL;
-
-            for ( /* void */ ; sni; sni = sni->next) {
-
-                if (!model_opens(vs, servers, match, sni->text)) {
-                    diag(DIAG_WARNING, &sni->pos, "UNREACHABLE",
-                         "\"%s\" is not among the hosts of Gateway \"%s\": "
-                         "it is not opened", sni->text,
-                         doc_name(s->gateway));
-                }
-            }
-        }
-    }
-}
-
-
-static int
-model_opens(node_t *vs, server_t *servers, node_t *match, const char *sni)
-{
-    server_t  *s;
-
-    for (s = servers; s; s = s->next) {
-        if (s->listener->kind == LISTEN_TLS
-            && model_bound(vs, node_path(vs, "spec.gateways"), s->gateway)
-            && model_match(vs, s, match)
-            && model_server_covers(s, vs, sni, 0))
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-/* the same for the hosts of http and tcp rules */
-
-static void
-model_check_hosts(node_t *vs, server_t *servers, listen_kind_e kind,
-    const char *rules)
-{
-    node_t    *host;
-    server_t  *s, *bound;
-
-    if (node_path(vs, rules) == NULL) {
-        return;
-    }
-
-    for (host = node_path(vs, "spec.hosts")->child; host; host = host->next) {
-
-        bound = NULL;
-
-        for (s = servers; s; s = s->next) {
-
-            if (s->listener->kind != kind
-                || !model_bound(vs, node_path(vs, "spec.gateways"),
-                                s->gateway))
-            {
-                continue;
-            }
-
-            bound = s;
-
-            if (model_server_covers(s, vs, host->text, 1)) {
-                break;
-            }
-        }
-
-        if (s == NULL && bound) {
-            diag(DIAG_WARNING, &host->pos, "UNREACHABLE",
-                 "\"%s\" is not among the hosts of Gateway \"%s\": it is "
-                 "not opened", host->text, doc_name(bound->gateway));
-        }
-    }
-}
-
-
-static void
-model_http(model_t *m, node_t *vs, server_t *s)
-{
-    node_t      *rule, *host;
-    service_t   *svc;
-    const char  *name;
-
-    if (node_path(vs, "spec.http") == NULL) {
-        return;
-    }
-
-    host = node_path(vs, "spec.hosts")->child;
-
-    while (host && model_server_covers(s, vs, host->text, 1) == NULL) {
-        host = host->next;
-    }
-
-    if (host == NULL) {
-        return;
-    }
-
-    rule = model_rule(vs, s, node_path(vs, "spec.http"));
-
-    if (rule == NULL) {
-        diag(DIAG_WARNING, &vs->pos, "UNREACHABLE",
-             "no http rule of VirtualService \"%s\" applies to port %ld of "
-             "Gateway \"%s\"", doc_name(vs), s->listener->port,
-             doc_name(s->gateway));
-        return;
-    }
-
-    if (model_rule_refused(vs, s, rule)) {
-        return;
-    }
-
-    svc = model_destination(m, s, rule);
-
-    if (svc == NULL) {
-        return;
-    }
-
-    svc->originate = 1;
-
-    for ( /* void */ ; host; host = host->next) {
-
-        if (model_server_covers(s, vs, host->text, 0)) {
-            (void) model_add_route(s->listener, host->text, host, svc);
-            continue;
-        }
-
-        /* "*.example.com" through a server for "a.example.com" */
-
-        name = model_server_covers(s, vs, host->text, 1);
-
-        if (name) {
-            (void) model_add_route(s->listener, name, host, svc);
         }
     }
 }
@@ -700,9 +857,9 @@ model_http(model_t *m, node_t *vs, server_t *s)
 static void
 model_tcp(model_t *m, node_t *vs, server_t *s)
 {
-    node_t      *rule, *host;
-    service_t   *svc;
-    const char  *resolution;
+    int        rc;
+    node_t    *rule, *host;
+    target_t  *targets, *t;
 
     if (node_path(vs, "spec.tcp") == NULL) {
         return;
@@ -722,11 +879,39 @@ model_tcp(model_t *m, node_t *vs, server_t *s)
         return;
     }
 
-    svc = model_destination(m, s, rule);
+    targets = registry_targets(m, vs, s, rule, NULL);
+    rc = 0;
 
-    if (svc == NULL) {
+    for (t = targets; t; t = t->next) {
+        model_tcp_target(t->service, rule, &rc);
+    }
+
+    if (targets == NULL || rc) {
         return;
     }
+
+    if (s->listener->routes && s->listener->routes->node != rule) {
+        diag(s->listener->routes->targets->service == targets->service
+             && targets->next == NULL ? DIAG_NOTE : DIAG_ERROR,
+             &rule->pos, "CONFLICT",
+             "TCP port %ld has another destination in %s:%zu",
+             s->listener->port,
+             s->listener->routes->node->pos.source->name,
+             s->listener->routes->node->pos.line);
+        return;
+    }
+
+    if (s->listener->routes == NULL) {
+        (void) model_add_route(s->listener, targets->service->host, rule,
+                               targets);
+    }
+}
+
+
+static void
+model_tcp_target(service_t *svc, node_t *rule, int *rc)
+{
+    const char  *resolution;
 
     resolution = node_text(node_get(svc->entry, "spec"), "resolution");
 
@@ -737,23 +922,10 @@ model_tcp(model_t *m, node_t *vs, server_t *s)
              "a TCP client names no host to resolve: ServiceEntry \"%s\" "
              "has to have resolution STATIC or DNS, not %s",
              doc_name(svc->entry), resolution ? resolution : "NONE");
-        return;
+        *rc = -1;
     }
 
     svc->originate = 1;
-
-    if (s->listener->routes && s->listener->routes->service != svc) {
-        diag(DIAG_ERROR, &rule->pos, "CONFLICT",
-             "TCP port %ld has another destination in %s:%zu",
-             s->listener->port,
-             s->listener->routes->node->pos.source->name,
-             s->listener->routes->node->pos.line);
-        return;
-    }
-
-    if (s->listener->routes == NULL) {
-        (void) model_add_route(s->listener, svc->host, rule, svc);
-    }
 }
 
 
@@ -784,7 +956,7 @@ model_rule(node_t *vs, server_t *s, node_t *rules)
 
 /* all of the rule, and those of its matches that are for the server */
 
-static int
+int
 model_rule_refused(node_t *vs, server_t *s, node_t *rule)
 {
     int      refused;
@@ -810,378 +982,112 @@ model_rule_refused(node_t *vs, server_t *s, node_t *rule)
 }
 
 
-static int
-model_match(node_t *vs, server_t *s, node_t *match)
-{
-    long     port;
-    node_t  *gateways;
-
-    gateways = node_get(match, "gateways");
-
-    if (gateways && !model_bound(vs, gateways, s->gateway)) {
-        return 0;
-    }
-
-    port = node_number(match, "port");
-
-    return port == -1 || port == s->listener->port;
-}
-
-
-static service_t *
-model_destination(model_t *m, server_t *s, node_t *rule)
-{
-    long         port;
-    node_t      *routes, *dest, *entry, *ports;
-    const char  *host;
-
-    routes = node_get(rule, "route");
-
-    if (routes == NULL || routes->child == NULL) {
-        diag(DIAG_ERROR, &rule->pos, "MISSING", "the rule must have "
-             "\"route\"");
-        return NULL;
-    }
-
-    if (routes->child->next) {
-        diag(DIAG_ERROR, &routes->child->next->pos, "UNSUPPORTED",
-             "several destinations with weights are not rendered yet");
-        return NULL;
-    }
-
-    if (node_number(routes->child, "weight") == 0) {
-        diag(DIAG_ERROR, &routes->child->pos, "VALUE",
-             "the only destination has weight 0: nothing would reach it");
-        return NULL;
-    }
-
-    dest = node_get(routes->child, "destination");
-    host = node_text(dest, "host");
-    port = node_number(node_get(dest, "port"), "number");
-
-    if (model_own(m, s->gateway, host)) {
-        diag(DIAG_ERROR, &dest->pos, "LOOP",
-             "a rule for the gateway routes to the gateway itself: is its "
-             "match for \"mesh\"?");
-        return NULL;
-    }
-
-    entry = model_entry(m, dest, host, port);
-
-    if (entry == NULL) {
-        return NULL;
-    }
-
-    ports = node_path(entry, "spec.ports");
-
-    if (port == -1) {
-        if (ports->child->next) {
-            diag(DIAG_ERROR, &dest->pos, "MISSING",
-                 "\"%s\" has several ports: say which, with \"port: "
-                 "{number: N}\"", host);
-            return NULL;
-        }
-
-        port = node_number(ports->child, "number");
-    }
-
-    return model_service(m, dest, entry, host, port);
-}
-
-
-static service_t *
-model_service(model_t *m, node_t *dest, node_t *entry, const char *host,
-    long port)
-{
-    node_t      *p;
-    service_t   *svc, **last;
-
-    for (last = &m->services; *last; last = &(*last)->next) {
-        svc = *last;
-
-        if (svc->port == port && strcasecmp(svc->host, host) == 0) {
-            return svc;
-        }
-    }
-
-    for (p = node_path(entry, "spec.ports")->child; p; p = p->next) {
-        if (node_number(p, "number") == port) {
-            break;
-        }
-    }
-
-    if (p == NULL) {
-        diag(DIAG_ERROR, &dest->pos, "REFERENCE",
-             "ServiceEntry \"%s\" in %s:%zu has no port %ld: add it to its "
-             "\"ports\"", doc_name(entry), entry->pos.source->name,
-             entry->pos.line, port);
-        return NULL;
-    }
-
-    if (schema_refused(entry)) {
-        return NULL;
-    }
-
-    svc = xalloc(sizeof(service_t));
-    svc->host = model_lower(host);
-    svc->name = xprintf("%s_%ld", svc->host, port);
-    svc->port = port;
-    svc->target = node_number(p, "targetPort");
-    svc->protocol = model_protocol(p);
-    svc->entry = entry;
-    svc->port_node = p;
-
-    if (svc->target == -1) {
-        svc->target = port;
-    }
-
-    *last = svc;
-
-    return svc;
-}
-
-
-/* several may register a host, each with ports of its own */
-
-static node_t *
-model_entry(model_t *m, node_t *dest, const char *host, long port)
-{
-    size_t   i;
-    node_t  *n, *found, *hidden;
-
-    found = NULL;
-    hidden = NULL;
-
-    for (i = 0; i < m->ndocs; i++) {
-
-        if (strcmp(doc_kind(m->docs[i]), "ServiceEntry") != 0) {
-            continue;
-        }
-
-        for (n = node_path(m->docs[i], "spec.hosts")->child; n; n = n->next) {
-
-            if (strcasecmp(n->text, host) != 0) {
-                continue;
-            }
-
-            if (!model_exported(m, m->docs[i],
-                                node_path(m->docs[i], "spec.exportTo")))
-            {
-                hidden = m->docs[i];
-                continue;
-            }
-
-            if (port == -1 || model_has_port(m->docs[i], port)) {
-                return m->docs[i];
-            }
-
-            found = found ? found : m->docs[i];
-        }
-    }
-
-    if (found) {
-        return found;
-    }
-
-    if (hidden) {
-        diag(DIAG_ERROR, &dest->pos, "REFERENCE",
-             "ServiceEntry \"%s\" is not exported to namespace \"%s\": add "
-             "it to its \"exportTo\"", doc_name(hidden),
-             m->options->namespace);
-
-    } else {
-        diag(DIAG_ERROR, &dest->pos, "REFERENCE",
-             "\"%s\" is not registered: add a ServiceEntry for it to the "
-             "input", host);
-    }
-
-    return NULL;
-}
-
-
-static int
-model_has_port(node_t *entry, long port)
-{
-    node_t  *p;
-
-    for (p = node_path(entry, "spec.ports")->child; p; p = p->next) {
-        if (node_number(p, "number") == port) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static const char *
-model_lower(const char *host)
-{
-    char  *p, *lower;
-
-    lower = xstrdup(host);
-
-    for (p = lower; *p; p++) {
-        *p = (char) tolower((unsigned char) *p);
-    }
-
-    return lower;
-}
-
-
-/* without one it is TCP: Istio doesn't look at the name of the port here */
-
-static const char *
-model_protocol(node_t *port)
-{
-    size_t       i;
-    const char  *p;
-
-    static const char  *names[][2] = {
-        { "HTTP", "http" }, { "HTTPS", "https" }, { "TLS", "tls" },
-        { "TCP", "tcp" }, { "HTTP2", "http2" }, { "GRPC", "grpc" },
-        { "GRPC-WEB", "http" }, { "MONGO", "mongo" }, { "MYSQL", "mysql" },
-        { "REDIS", "redis" }, { "POSTGRES", "postgres" }
-    };
-
-    p = node_text(port, "protocol");
-
-    for (i = 0; p && i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(names[i][0], p) == 0) {
-            return names[i][1];
-        }
-    }
-
-    return "tcp";
-}
-
-
 /* NULL: another one was first */
 
 static route_t *
 model_add_route(listener_t *l, const char *host, node_t *node,
-    service_t *svc)
+    target_t *targets)
 {
-    route_t  *r, **last;
+    route_t  *r;
 
-    for (last = &l->routes; *last; last = &(*last)->next) {
-        r = *last;
+    host = lower(host);
+    r = hash_get(l->names, host);
 
-        if (strcasecmp(r->host, host) == 0) {
-
-            if (r->service == svc) {
-                return r;
-            }
-
-            diag(DIAG_WARNING, &node->pos, "UNREACHABLE",
-                 "\"%s\" in port %ld is routed already in %s:%zu: the "
-                 "first one counts", host, l->port,
-                 r->node->pos.source->name, r->node->pos.line);
-
-            return NULL;
+    if (r) {
+        if (r->targets->service == targets->service
+            && r->targets->next == NULL && targets->next == NULL)
+        {
+            return r;
         }
+
+        diag(DIAG_WARNING, &node->pos, "UNREACHABLE",
+             "\"%s\" in port %ld is routed already in %s:%zu: the "
+             "first one counts", host, l->port,
+             r->node->pos.source->name, r->node->pos.line);
+
+        return NULL;
     }
 
     r = xalloc(sizeof(route_t));
     r->host = host;
     r->node = node;
-    r->service = svc;
+    r->targets = targets;
 
-    *last = r;
+    hash_put(l->names, host, r);
+    suffixes_add(l->suffixes, host);
+
+    *l->last_route = r;
+    l->last_route = &r->next;
 
     return r;
 }
 
 
-static int
-model_exported(model_t *m, node_t *doc, node_t *list)
+/* what a name lies within: "*.b.c" and "*.c" for "a.b.c", and for "*.b.c" */
+
+void
+suffixes_add(hash_t *h, const char *host)
 {
-    node_t  *n;
+    const char  *dot, *name;
 
-    if (list == NULL || list->child == NULL) {
-        return 1;
-    }
+    for (dot = strchr(host, '.'); dot; dot = strchr(dot + 1, '.')) {
 
-    for (n = list->child; n; n = n->next) {
+        name = xprintf("*%s", dot);
 
-        if (strcmp(n->text, "*") == 0
-            || strcmp(n->text, m->options->namespace) == 0)
-        {
-            return 1;
+        if (hash_get(h, name)) {
+            return;
         }
 
-        if (strcmp(n->text, ".") == 0
-            && strcmp(doc_namespace(doc), m->options->namespace) == 0)
-        {
-            return 1;
-        }
+        hash_put(h, name, (void *) name);
     }
-
-    return 0;
 }
 
 
-/* "*" and "*.suffix" cover what ends so; anything else, itself */
-
-static int
-model_covers(const char *pattern, const char *host)
+int
+suffixes_within(const hash_t *names, const hash_t *suffixes,
+    const char *pattern)
 {
-    size_t  len, plen;
+    pattern = lower(pattern);
 
-    if (pattern[0] != '*') {
-        return strcasecmp(pattern, host) == 0;
-    }
-
-    pattern++;
-    len = strlen(host);
-    plen = strlen(pattern);
-
-    return len > plen && strcasecmp(host + len - plen, pattern) == 0;
+    return hash_get(names, pattern)
+           || (pattern[0] == '*' && hash_get(suffixes, pattern));
 }
 
 
 /*
- * The server's host, "host" or "namespace/host" with "*" and "." for the
- * namespace, that covers the one given or, if narrower, is covered by it.
+ * The server's host that covers the one given or, if narrower, is covered by
+ * it, and that is open to rules of this namespace.
  */
 
-static const char *
+const char *
 model_server_covers(server_t *s, node_t *vs, const char *host, int narrower)
 {
-    size_t       len;
     node_t      *n;
-    const char  *slash, *name, *ns;
+    const char  *name, *dot, *slash;
 
-    for (n = node_get(s->node, "hosts")->child; n; n = n->next) {
+    host = lower(host);
+    name = model_allowed(s, vs, host);
+
+    for (dot = strchr(host, '.'); name == NULL && dot;
+         dot = strchr(dot + 1, '.'))
+    {
+        name = model_allowed(s, vs, xprintf("*%s", dot));
+    }
+
+    if (name == NULL) {
+        name = model_allowed(s, vs, "*");
+    }
+
+    if (name || !narrower || host[0] != '*') {
+        return name;
+    }
+
+    for (n = node_first(s->node, "hosts"); n; n = n->next) {
 
         slash = strchr(n->text, '/');
-        name = slash ? slash + 1 : n->text;
+        name = lower(slash ? slash + 1 : n->text);
 
-        if (!model_covers(name, host)
-            && !(narrower && model_covers(host, name)))
-        {
-            continue;
-        }
-
-        if (slash == NULL) {
-            return name;
-        }
-
-        len = slash - n->text;
-        ns = n->text;
-
-        if (len == 1 && *ns == '*') {
-            return name;
-        }
-
-        if (len == 1 && *ns == '.') {
-            ns = doc_namespace(s->gateway);
-            len = strlen(ns);
-        }
-
-        if (strlen(doc_namespace(vs)) == len
-            && strncmp(ns, doc_namespace(vs), len) == 0)
-        {
+        if (host_covers(host, name) && model_allowed(s, vs, name)) {
             return name;
         }
     }
@@ -1190,105 +1096,23 @@ model_server_covers(server_t *s, node_t *vs, const char *host, int narrower)
 }
 
 
-static void
-model_rules(model_t *m)
+static const char *
+model_allowed(server_t *s, node_t *vs, const char *name)
 {
-    size_t       i;
-    node_t      *doc;
-    const char  *host;
+    size_t   i;
+    list_t  *list;
 
-    for (i = 0; i < m->ndocs; i++) {
-        doc = m->docs[i];
+    list = hash_get(s->hosts, name);
 
-        if (strcmp(doc_kind(doc), "DestinationRule") != 0) {
-            continue;
-        }
-
-        host = node_text(node_get(doc, "spec"), "host");
-
-        if (model_own(m, doc, host)) {
-            model_own_rule(m, doc);
-
-        } else if (!doc->used) {
-            model_unmatched(m, doc, host);
-        }
-    }
-}
-
-
-/* a rule that changes nothing here: is it for a sidecar, or mistyped */
-
-static void
-model_unmatched(model_t *m, node_t *doc, const char *host)
-{
-    size_t   i, len;
-    node_t  *n;
-
-    for (i = 0; i < m->ndocs; i++) {
-
-        if (strcmp(doc_kind(m->docs[i]), "ServiceEntry") != 0) {
-            continue;
-        }
-
-        for (n = node_path(m->docs[i], "spec.hosts")->child; n; n = n->next) {
-            if (model_covers(host, n->text)) {
-                diag(DIAG_NOTE, &doc->pos, "UNREACHABLE",
-                     "DestinationRule \"%s\": no rule for this gateway "
-                     "routes to \"%s\"", doc_name(doc), host);
-                return;
-            }
+    for (i = 0; list && i < list->n; i++) {
+        if (strcmp(list->elts[i], "*") == 0
+            || strcmp(list->elts[i], doc_namespace(vs)) == 0)
+        {
+            return name;
         }
     }
 
-    len = strlen(host);
-
-    if (strchr(host, '.') == NULL
-        || (len > 6 && strcmp(host + len - 6, ".local") == 0)
-        || (len > 4 && strcmp(host + len - 4, ".svc") == 0))
-    {
-        diag(DIAG_NOTE, &doc->pos, "NOEFFECT",
-             "DestinationRule \"%s\" is for \"%s\", a service of the mesh",
-             doc_name(doc), host);
-        return;
-    }
-
-    diag(DIAG_WARNING, &node_path(doc, "spec.host")->pos, "UNREACHABLE",
-         "DestinationRule \"%s\": no ServiceEntry has host \"%s\"",
-         doc_name(doc), host);
-}
-
-
-/* does the name mean the gateway's own Service */
-
-static int
-model_own(model_t *m, node_t *doc, const char *host)
-{
-    char         full[512];
-    size_t       i;
-    const char  *ns;
-
-    static const char  *forms[] = {
-        "%s.%s", "%s.%s.svc", "%s.%s.svc.cluster.local"
-    };
-
-    ns = m->options->namespace;
-
-    if (strcmp(host, MODEL_SERVICE) == 0) {
-        return strcmp(doc_namespace(doc), ns) == 0;
-    }
-
-    for (i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(full, sizeof(full), forms[i], MODEL_SERVICE, ns);
-#pragma GCC diagnostic pop
-
-        if (strcmp(full, host) == 0) {
-            return 1;
-        }
-    }
-
-    return host[0] == '*' && model_covers(host, full);
+    return NULL;
 }
 
 
@@ -1341,6 +1165,15 @@ model_own_policy(model_t *m, node_t *doc, node_t *policy)
             continue;
         }
 
+        if (l->terminates) {
+            diag(DIAG_ERROR, &tls->pos, "CONFLICT",
+                 "DestinationRule \"%s\" asks ISTIO_MUTUAL for port %ld, and "
+                 "its server in %s:%zu has a certificate of its own",
+                 doc_name(doc), l->port, l->node->pos.source->name,
+                 l->node->pos.line);
+            continue;
+        }
+
         l->mutual = 1;
 
         if (l->kind != LISTEN_TLS) {
@@ -1379,294 +1212,44 @@ model_port_policy(node_t *policy, long port)
 }
 
 
-/*
- * 0: not for the service.  The gateway's namespace counts first unless it is
- * the root, then the service's, then the root; there an exact host, then the
- * longest wildcard.
- */
-
-static int
-model_rule_rank(model_t *m, service_t *svc, node_t *doc)
+int
+model_reached(model_t *m, const char *host)
 {
-    int          rank;
-    size_t       len;
-    const char  *host, *ns;
-
-    host = node_text(node_get(doc, "spec"), "host");
-
-    if (!model_covers(host, svc->host)) {
-        return 0;
-    }
-
-    doc->used = 1;
-    ns = doc_namespace(doc);
-    len = strlen(host);
-
-    if (!model_exported(m, doc, node_path(doc, "spec.exportTo"))) {
-        diag(DIAG_WARNING, &doc->pos, "UNREACHABLE",
-             "DestinationRule \"%s\" is not exported to namespace \"%s\"",
-             doc_name(doc), m->options->namespace);
-        return 0;
-    }
-
-    if (strcmp(ns, m->options->namespace) == 0
-        && strcmp(ns, m->options->root) != 0)
-    {
-        rank = 3000;
-
-    } else if (strcmp(ns, doc_namespace(svc->entry)) == 0) {
-        rank = 2000;
-
-    } else if (strcmp(ns, m->options->root) == 0) {
-        rank = 1000;
-
-    } else {
-        diag(DIAG_WARNING, &doc->pos, "UNREACHABLE",
-             "DestinationRule \"%s\" in namespace \"%s\" does not apply "
-             "at the gateway: it would in the namespace of ServiceEntry "
-             "\"%s\" or in \"%s\"", doc_name(doc), ns,
-             doc_name(svc->entry), m->options->root);
-        return 0;
-    }
-
-    return rank + (host[0] == '*' ? (int) (len < 400 ? len : 400) : 500);
-}
-
-
-static void
-model_apply_rules(model_t *m, service_t *svc)
-{
-    int      rank, best;
-    size_t   i;
-    node_t  *doc, *found;
-
-    best = 0;
-    found = NULL;
-
-    for (i = 0; i < m->ndocs; i++) {
-        doc = m->docs[i];
-
-        if (strcmp(doc_kind(doc), "DestinationRule") != 0) {
-            continue;
-        }
-
-        rank = model_rule_rank(m, svc, doc);
-
-        if (rank && rank == best) {
-            diag(DIAG_WARNING, &doc->pos, "CONFLICT",
-                 "DestinationRule \"%s\" in %s:%zu is for the same host: "
-                 "that one counts", doc_name(found),
-                 found->pos.source->name, found->pos.line);
-
-        } else if (rank > best) {
-            best = rank;
-            found = doc;
-        }
-    }
-
-    for (i = 0; found && i < m->ndocs; i++) {
-        doc = m->docs[i];
-
-        if (doc != found && strcmp(doc_kind(doc), "DestinationRule") == 0
-            && model_covers(node_text(node_get(doc, "spec"), "host"),
-                            svc->host)
-            && !model_own(m, doc, node_text(node_get(doc, "spec"), "host")))
-        {
-            diag(DIAG_NOTE, &doc->pos, "UNREACHABLE",
-                 "DestinationRule \"%s\" is not that of \"%s\": \"%s\" in "
-                 "%s:%zu goes before it", doc_name(doc), svc->host,
-                 doc_name(found), found->pos.source->name, found->pos.line);
-        }
-    }
-
-    if (found) {
-        model_apply_rule(svc, found);
-    }
-}
-
-
-static void
-model_apply_rule(service_t *svc, node_t *doc)
-{
-    node_t  *n;
-
-    schema_refused(node_path(doc, "spec.workloadSelector"));
-
-    if (node_path(doc, "spec.trafficPolicy") == NULL) {
-        return;
-    }
-
-    svc->policy = model_port_policy(node_path(doc, "spec.trafficPolicy"),
-                                    svc->port);
-
-    for (n = svc->policy->child; n; n = n->next) {
-        if (strcmp(n->key->text, "portLevelSettings") != 0) {
-            schema_refused(n);
-        }
-    }
-}
-
-
-static void
-model_envoy_filter(model_t *m, node_t *doc)
-{
-    int          rc;
-    node_t      *n, *labels;
-    const char  *ns, *unknown;
-
-    labels = node_path(doc, "spec.workloadSelector.labels");
-    ns = doc_namespace(doc);
-
-    if (strcmp(ns, m->options->namespace) != 0
-        && strcmp(ns, m->options->root) != 0)
-    {
-        diag(DIAG_NOTE, &doc->pos, "SELECTOR",
-             "EnvoyFilter \"%s\" is of another namespace", doc_name(doc));
-        return;
-    }
-
-    rc = labels ? model_labels(m, labels, &unknown) : 1;
-
-    if (rc == -1) {
-        diag(DIAG_ERROR, &labels->pos, "SELECTOR",
-             "does the gateway have the label \"%s\"? Say so with "
-             "--selector", unknown);
-        return;
-    }
-
-    if (rc == 0) {
-        diag(DIAG_NOTE, &labels->pos, "SELECTOR",
-             "EnvoyFilter \"%s\" selects other workloads", doc_name(doc));
-        return;
-    }
-
-    schema_refused(node_path(doc, "spec.targetRefs"));
-
-    n = node_path(doc, "spec.configPatches");
-
-    for (n = n->child; n; n = n->next) {
-        model_patch(m, doc, n);
-    }
-}
-
-
-/* the local rate limit is the one filter that has a meaning here */
-
-static void
-model_patch(model_t *m, node_t *doc, node_t *patch)
-{
-    int          found;
     listener_t  *l;
-    const char  *context;
+    const char  *dot;
 
-    context = node_text(node_get(patch, "match"), "context");
+    host = lower(host);
 
-    if (context && strcmp(context, "GATEWAY") != 0
-        && strcmp(context, "ANY") != 0)
-    {
-        diag(DIAG_NOTE, &patch->pos, "NOEFFECT",
-             "context %s is not a gateway's", context);
-        return;
+    if (hash_get(m->reached, host)) {
+        return 1;
     }
-
-    if (schema_refused(patch)) {
-        return;
-    }
-
-    if (model_patch_flaw(patch)) {
-        diag(DIAG_ERROR, &patch->pos, "UNSUPPORTED",
-             "this patch of EnvoyFilter \"%s\" is not rendered: only an "
-             "HTTP_FILTER envoy.filters.http.local_ratelimit to "
-             "INSERT_BEFORE is", doc_name(doc));
-        return;
-    }
-
-    found = 0;
 
     for (l = m->listeners; l; l = l->next) {
-
-        if (l->kind != LISTEN_HTTP) {
-            continue;
+        if (hash_get(l->names, host)) {
+            return 1;
         }
-
-        found = 1;
-
-        if (l->bucket) {
-            diag(DIAG_ERROR, &patch->pos, "CONFLICT",
-                 "port %ld has a local rate limit already", l->port);
-            return;
-        }
-
-        l->bucket = xprintf("%s/%s_%ld", doc_namespace(doc), doc_name(doc),
-                            l->port);
     }
 
-    if (!found) {
-        diag(DIAG_WARNING, &patch->pos, "UNREACHABLE",
-             "a rate limit for HTTP, and no HTTP server of a Gateway: it "
-             "limits nothing");
+    for (dot = strchr(host, '.'); dot; dot = strchr(dot + 1, '.')) {
+        if (hash_get(m->reached, xprintf("*%s", dot))) {
+            return 1;
+        }
     }
+
+    return hash_get(m->reached, "*") != NULL;
 }
 
 
-static int
-model_patch_flaw(node_t *patch)
-{
-    node_t      *value;
-    const char  *name, *operation, *filter;
-
-    value = node_path(patch, "patch.value");
-    name = node_text(value, "name");
-    operation = node_text(node_get(patch, "patch"), "operation");
-    filter = node_text(node_path(patch, "match.listener.filterChain.filter"),
-                       "name");
-
-    return strcmp(node_text(patch, "applyTo"), "HTTP_FILTER") != 0
-           || name == NULL
-           || strcmp(name, "envoy.filters.http.local_ratelimit") != 0
-           || (strcmp(operation, "INSERT_BEFORE") != 0
-               && strcmp(operation, "INSERT_FIRST") != 0)
-           || (filter
-               && strcmp(filter,
-                         "envoy.filters.network.http_connection_manager")
-                  != 0);
-}
-
-
-/* what the input says and nothing will ever reach */
+/* a server's hosts that nothing will ever reach */
 
 static void
-model_unused(model_t *m, server_t *servers)
+model_unused(model_t *m)
 {
-    size_t       i;
-    node_t      *doc, *h;
-    route_t     *r;
+    node_t      *h;
     server_t    *s;
-    service_t   *svc;
     const char  *slash, *name;
 
-    for (i = 0; i < m->ndocs; i++) {
-        doc = m->docs[i];
-
-        if (strcmp(doc_kind(doc), "ServiceEntry") != 0) {
-            continue;
-        }
-
-        for (svc = m->services; svc; svc = svc->next) {
-            if (svc->entry == doc) {
-                break;
-            }
-        }
-
-        if (svc == NULL) {
-            diag(DIAG_NOTE, &doc->pos, "UNREACHABLE",
-                 "no rule of a VirtualService for this gateway routes to "
-                 "ServiceEntry \"%s\": it stays closed here",
-                 doc_name(doc));
-        }
-    }
-
-    for (s = servers; s; s = s->next) {
+    for (s = m->servers; s; s = s->next) {
 
         if (s->listener->kind == LISTEN_TCP) {
             if (s->listener->routes == NULL) {
@@ -1679,18 +1262,15 @@ model_unused(model_t *m, server_t *servers)
             continue;
         }
 
-        for (h = node_get(s->node, "hosts")->child; h; h = h->next) {
+        for (h = node_first(s->node, "hosts"); h; h = h->next) {
 
             slash = strchr(h->text, '/');
             name = slash ? slash + 1 : h->text;
 
-            for (r = s->listener->routes; r; r = r->next) {
-                if (model_covers(name, r->host)) {
-                    break;
-                }
-            }
-
-            if (r == NULL && strcmp(name, "*") != 0) {
+            if (strcmp(name, "*") != 0
+                && !suffixes_within(s->listener->names,
+                                    s->listener->suffixes, name))
+            {
                 diag(DIAG_WARNING, &h->pos, "UNREACHABLE",
                      "no VirtualService for Gateway \"%s\" routes \"%s\": it "
                      "stays closed", doc_name(s->gateway), name);
@@ -1738,6 +1318,10 @@ model_options(model_t *m)
         port = colon ? strtol(colon + 1, NULL, 10) : -1;
         len = colon ? (size_t) (colon - p) : len;
 
+        if (model_pinned(m, p, len)) {
+            continue;
+        }
+
         for (svc = m->services; svc; svc = svc->next) {
             if (strlen(svc->host) == len
                 && strncasecmp(svc->host, p, len) == 0
@@ -1756,118 +1340,24 @@ model_options(model_t *m)
 }
 
 
-const char *
-doc_kind(const node_t *doc)
-{
-    return node_text(doc, "kind");
-}
-
-
-const char *
-doc_name(const node_t *doc)
-{
-    return node_text(node_get(doc, "metadata"), "name");
-}
-
-
-const char *
-doc_namespace(const node_t *doc)
-{
-    const char  *ns;
-
-    ns = node_text(node_get(doc, "metadata"), "namespace");
-
-    return ns ? ns : "default";
-}
-
-
-int
-model_selected(model_t *m, node_t *doc)
-{
-    int          rc;
-    node_t      *labels;
-    const char  *ns, *unknown;
-
-    ns = doc_namespace(doc);
-    labels = node_path(doc, "spec.selector.matchLabels");
-
-    if (strcmp(ns, m->options->namespace) != 0
-        && strcmp(ns, m->options->root) != 0)
-    {
-        rc = (labels && labels->child
-              && model_labels(m, labels, &unknown) == 1);
-
-        diag(rc ? DIAG_WARNING : DIAG_NOTE, &doc->pos, "SELECTOR",
-             "%s \"%s\" is of namespace \"%s\"%s and does not apply to the "
-             "gateway%s", doc_kind(doc), doc_name(doc), ns,
-             node_path(doc, "metadata.namespace") ? "" : ", as it names none,",
-             rc ? ", whose labels it selects: is another namespace meant?"
-                : "");
-        return 0;
-    }
-
-    if (labels == NULL) {
-        return 1;
-    }
-
-    rc = model_labels(m, labels, &unknown);
-
-    if (rc == -1) {
-        diag(DIAG_ERROR, &labels->pos, "SELECTOR",
-             "does the gateway have the label \"%s\"? Say so with "
-             "--selector", unknown);
-    }
-
-    if (rc == 0) {
-        diag(DIAG_NOTE, &labels->pos, "SELECTOR",
-             "%s \"%s\" selects other workloads", doc_kind(doc),
-             doc_name(doc));
-    }
-
-    return rc == 1;
-}
-
-
-/*
- * 1: the gateway has all of the labels; 0: it has another value of one;
- * -1: it is not known whether it has them.
- */
+/* the address of an endpoint may be pinned as well */
 
 static int
-model_labels(model_t *m, node_t *labels, const char **unknown)
+model_pinned(model_t *m, const char *address, size_t len)
 {
-    int          rc;
-    size_t       klen, vlen;
-    node_t      *n;
-    const char  *p, *end;
+    size_t       i;
+    service_t   *svc;
+    const char  *is;
 
-    rc = 1;
+    for (svc = m->services; svc; svc = svc->next) {
+        for (i = 0; i < svc->endpoints.n; i++) {
+            is = node_text(svc->endpoints.elts[i], "address");
 
-    for (n = labels->child; n; n = n->next) {
-
-        klen = strlen(n->key->text);
-
-        for (p = m->options->selector; *p; p = end + (*end == ',')) {
-            end = p + strcspn(p, ",");
-
-            if (strncmp(p, n->key->text, klen) == 0 && p[klen] == '=') {
-                break;
+            if (is && strlen(is) == len && strncmp(is, address, len) == 0) {
+                return 1;
             }
-        }
-
-        if (*p == '\0') {
-            *unknown = n->key->text;
-            rc = -1;
-            continue;
-        }
-
-        p += klen + 1;
-        vlen = end - p;
-
-        if (strlen(n->text) != vlen || strncmp(p, n->text, vlen) != 0) {
-            return 0;
         }
     }
 
-    return rc;
+    return 0;
 }

@@ -4,83 +4,25 @@
  */
 
 
-#include <ctype.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <strings.h>
+#include <stddef.h>
 
 #include "egressctl.h"
+#include "schema.h"
 
 
-/* what may stand there */
+/*
+ * The one table of all fields of all kinds, and what becomes of each: README's
+ * is made from it (egressctl fields --markdown), and a test walks Istio's CRDs
+ * for fields without a row.  A table that several kinds share stands once; a
+ * row that has no effect, or is refused, speaks for all below it.
+ */
 
-#define F_STR      1
-#define F_INT      2
-#define F_BOOL     3
-#define F_TIME     4                     /* "10s", "1h2m", "100ms" */
-#define F_MAP      5
-#define F_STRS     6                     /* a list of strings */
-#define F_MAPS     7                     /* a list of mappings */
-#define F_LABELS   8                     /* a mapping of strings */
-#define F_ANY      9
-#define F_WORD     10                    /* one of "words" */
-#define F_PORTS    11                    /* a mapping of port numbers */
-#define F_PORT     12
-
-/* what becomes of it */
-
-#define F_USED     0                     /* rendered */
-#define F_NONE     1                     /* no effect at an egress gateway */
-#define F_LATER    2                     /* refused where it would count */
-#define F_NEVER    3                     /* the same, for good */
-#define F_WARN     4                     /* not rendered, narrows nothing */
-
-/* must it be there */
-
-#define F_MUST     1
-#define F_FILLED   2                     /* if it is, it is not empty */
-
-
-typedef struct field_s  field_t;
-
-struct field_s {
-    const char      *name;
-    int              type;
-    int              use;
-    int              required;
-    const field_t   *fields;
-
-    /* what F_WORD allows, separated by "|"; else the way out of a refusal */
-
-    const char      *words;
-};
-
-
-typedef struct {
-    const char      *kind;
-    const char      *group;
-    const field_t   *spec;
-    const char      *refusal;            /* a kind that can't be left out */
-} kind_t;
-
-
-static int schema_fields(node_t *map, const field_t *fields,
-    const char *where);
-static int schema_field(node_t *node, const field_t *f, const char *where);
-static int schema_type(node_t *node, const field_t *f);
-static int schema_wrong(node_t *node, const char *expected);
-static int schema_list(node_t *node, const field_t *f);
-static int schema_scalar(node_t *node, const field_t *f);
-static int schema_time(const char *s);
-static int schema_word(node_t *node, const char *words);
-static void schema_unknown(node_t *key, const field_t *fields,
-    const char *where);
-static size_t schema_distance(const char *a, const char *b);
-static int schema_names(node_t *meta);
-static int schema_header(node_t *doc, const kind_t **kind);
-static int schema_other(node_t *doc);
-static int schema_number(node_t *node, long min, long max);
+#define MESH_SIDE  "it is for the client's side"
+#define IDLE       "it names or describes, and decides nothing"
+#define BY_ENVOY   "it is about Envoy itself"
+#define AT_SOURCE  "Istio does not look at it at a gateway, so the rule is " \
+                   "for all sources: remove it, and write an " \
+                   "AuthorizationPolicy"
 
 
 static const field_t  label_selector[] = {
@@ -90,6 +32,14 @@ static const field_t  label_selector[] = {
 
 static const field_t  workload_selector[] = {
     { "labels", F_LABELS, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  target_ref[] = {
+    { "group", F_STR0, F_LATER, 0, NULL, NULL },
+    { "kind", F_STR, F_LATER, F_MUST, NULL, NULL },
+    { "name", F_STR, F_LATER, F_MUST, NULL, NULL },
+    { "namespace", F_STR, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -103,36 +53,47 @@ static const field_t  service_port[] = {
 };
 
 static const field_t  endpoint[] = {
-    { "address", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "address", F_STR, F_USED, 0, NULL, NULL },
     { "ports", F_PORTS, F_USED, 0, NULL, NULL },
     { "labels", F_LABELS, F_USED, 0, NULL, NULL },
-    { "weight", F_INT, F_LATER, 0, NULL, NULL },
-    { "locality", F_STR, F_LATER, 0, NULL, NULL },
-    { "network", F_STR, F_LATER, 0, NULL, NULL },
-    { "serviceAccount", F_STR, F_NONE, 0, NULL, NULL },
+    { "weight", F_INT, F_USED, 0, NULL, NULL },
+    { "locality", F_STR, F_USED, 0, NULL, NULL },
+    { "network", F_STR0, F_LATER, 0, NULL, "endpoints of other networks are "
+      "reached through another gateway there: write that one's address" },
+    { "serviceAccount", F_STR, F_NONE, 0, NULL,
+      "it is the name of a peer of ISTIO_MUTUAL, which is refused" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  service_entry[] = {
     { "hosts", F_STRS, F_USED, F_MUST, NULL, NULL },
-    { "ports", F_MAPS, F_USED, F_MUST, service_port, NULL },
+    { "ports", F_MAPS, F_USED, 0, service_port, NULL },
     { "location", F_WORD, F_USED, 0, NULL, "MESH_EXTERNAL|MESH_INTERNAL" },
     { "resolution", F_WORD, F_USED, 0, NULL,
       "NONE|STATIC|DNS|DNS_ROUND_ROBIN|DYNAMIC_DNS" },
     { "endpoints", F_MAPS, F_USED, 0, endpoint, NULL },
     { "exportTo", F_STRS, F_USED, 0, NULL, NULL },
-    { "addresses", F_STRS, F_NONE, 0, NULL, NULL },
+    { "addresses", F_STRS, F_NONE, 0, NULL,
+      "they are where a sidecar captures, a gateway is addressed by name" },
     { "subjectAltNames", F_STRS, F_USED, 0, NULL, NULL },
-    { "workloadSelector", F_ANY, F_LATER, 0, NULL, NULL },
+    { "workloadSelector", F_MAP, F_USED, 0, workload_selector, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  gateway_port[] = {
     { "number", F_PORT, F_USED, F_MUST, NULL, NULL },
-    { "name", F_STR, F_USED, 0, NULL, NULL },
+    { "name", F_STR, F_IDLE, 0, NULL, IDLE },
     { "protocol", F_WORD, F_USED, F_MUST, NULL,
-      "HTTP|HTTPS|GRPC|GRPC-WEB|HTTP2|MONGO|TCP|TLS" },
-    { "targetPort", F_PORT, F_LATER, 0, NULL, NULL },
+      "HTTP|HTTPS|GRPC|GRPC-WEB|HTTP2|MONGO|TCP|TLS|MYSQL|REDIS" },
+    { "targetPort", F_PORT, F_LATER, 0, NULL,
+      "Istio refuses it too: see --listen" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  gateway_certificate[] = {
+    { "serverCertificate", F_STR, F_USED, 0, NULL, NULL },
+    { "privateKey", F_STR, F_USED, 0, NULL, NULL },
+    { "caCertificates", F_STR, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -140,23 +101,31 @@ static const field_t  gateway_tls[] = {
     { "mode", F_WORD, F_USED, 0, NULL,
       "PASSTHROUGH|SIMPLE|MUTUAL|AUTO_PASSTHROUGH|ISTIO_MUTUAL"
       "|OPTIONAL_MUTUAL" },
-    { "httpsRedirect", F_BOOL, F_LATER, 0, NULL, NULL },
-    { "credentialName", F_STR, F_LATER, 0, NULL, NULL },
-    { "credentialNames", F_STRS, F_LATER, 0, NULL, NULL },
-    { "serverCertificate", F_STR, F_LATER, 0, NULL, NULL },
-    { "privateKey", F_STR, F_LATER, 0, NULL, NULL },
-    { "caCertificates", F_STR, F_LATER, 0, NULL, NULL },
-    { "caCrl", F_STR, F_LATER, 0, NULL, NULL },
-    { "subjectAltNames", F_STRS, F_LATER, 0, NULL, NULL },
-    { "minProtocolVersion", F_STR, F_LATER, 0, NULL, NULL },
-    { "maxProtocolVersion", F_STR, F_LATER, 0, NULL, NULL },
-    { "cipherSuites", F_STRS, F_LATER, 0, NULL, NULL },
-    { "tlsCertificates", F_ANY, F_LATER, 0, NULL, NULL },
-    { "caCertCredentialName", F_STR, F_LATER, 0, NULL, NULL },
-    { "insecureSkipVerify", F_BOOL, F_LATER, 0, NULL, NULL },
-    { "ecdhCurves", F_STRS, F_LATER, 0, NULL, NULL },
-    { "verifyCertificateSpki", F_STRS, F_LATER, 0, NULL, NULL },
-    { "verifyCertificateHash", F_STRS, F_LATER, 0, NULL, NULL },
+    { "httpsRedirect", F_BOOL, F_USED, 0, NULL, NULL },
+    { "credentialName", F_STR, F_USED, 0, NULL, NULL },
+    { "credentialNames", F_STRS, F_USED, F_FILLED, NULL, NULL },
+    { "serverCertificate", F_STR, F_USED, 0, NULL, NULL },
+    { "privateKey", F_STR, F_USED, 0, NULL, NULL },
+    { "caCertificates", F_STR, F_USED, 0, NULL, NULL },
+    { "caCrl", F_STR, F_USED, 0, NULL, NULL },
+    { "subjectAltNames", F_STRS, F_LATER, 0, NULL,
+      "nginx compares no SAN of a client: write the identities into an "
+      "AuthorizationPolicy" },
+    { "minProtocolVersion", F_WORD, F_USED, 0, NULL,
+      "TLS_AUTO|TLSV1_0|TLSV1_1|TLSV1_2|TLSV1_3" },
+    { "maxProtocolVersion", F_WORD, F_USED, 0, NULL,
+      "TLS_AUTO|TLSV1_0|TLSV1_1|TLSV1_2|TLSV1_3" },
+    { "cipherSuites", F_STRS, F_USED, 0, NULL, NULL },
+    { "tlsCertificates", F_MAPS, F_USED, F_FILLED, gateway_certificate,
+      NULL },
+    { "caCertCredentialName", F_STR, F_USED, 0, NULL, NULL },
+    { "insecureSkipVerify", F_BOOL, F_LATER, 0, NULL,
+      "an identity that nobody verified is none" },
+    { "ecdhCurves", F_STRS, F_USED, 0, NULL, NULL },
+    { "verifyCertificateSpki", F_STRS, F_LATER, 0, NULL,
+      "nginx pins no key of a client" },
+    { "verifyCertificateHash", F_STRS, F_LATER, 0, NULL,
+      "nginx pins no certificate of a client" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -164,9 +133,10 @@ static const field_t  gateway_server[] = {
     { "port", F_MAP, F_USED, F_MUST, gateway_port, NULL },
     { "hosts", F_STRS, F_USED, F_MUST, NULL, NULL },
     { "tls", F_MAP, F_USED, 0, gateway_tls, NULL },
-    { "name", F_STR, F_USED, 0, NULL, NULL },
-    { "bind", F_STR, F_LATER, 0, NULL, NULL },
-    { "defaultEndpoint", F_STR, F_NONE, 0, NULL, NULL },
+    { "name", F_STR0, F_IDLE, 0, NULL, IDLE },
+    { "bind", F_STR, F_LATER, 0, NULL,
+      "say with --listen where a port is bound" },
+    { "defaultEndpoint", F_STR, F_NONE, 0, NULL, "Istio ignores it as well" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -184,14 +154,33 @@ static const field_t  destination_port[] = {
 static const field_t  destination[] = {
     { "host", F_STR, F_USED, F_MUST, NULL, NULL },
     { "port", F_MAP, F_USED, 0, destination_port, NULL },
-    { "subset", F_STR, F_LATER, 0, NULL, NULL },
+    { "subset", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  header_operations[] = {
+    { "set", F_LABELS, F_USED, 0, NULL, NULL },
+    { "add", F_LABELS, F_USED, 0, NULL, NULL },
+    { "remove", F_STRS, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  headers[] = {
+    { "request", F_MAP, F_USED, 0, header_operations, NULL },
+    { "response", F_MAP, F_USED, 0, header_operations, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http_destination[] = {
+    { "destination", F_MAP, F_USED, F_MUST, destination, NULL },
+    { "weight", F_INT, F_USED, 0, NULL, NULL },
+    { "headers", F_MAP, F_USED, 0, headers, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  route_destination[] = {
     { "destination", F_MAP, F_USED, F_MUST, destination, NULL },
     { "weight", F_INT, F_USED, 0, NULL, NULL },
-    { "headers", F_ANY, F_LATER, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -199,9 +188,9 @@ static const field_t  tls_match[] = {
     { "sniHosts", F_STRS, F_USED, F_MUST, NULL, NULL },
     { "port", F_PORT, F_USED, 0, NULL, NULL },
     { "gateways", F_STRS, F_USED, F_FILLED, NULL, NULL },
-    { "destinationSubnets", F_STRS, F_LATER, 0, NULL, NULL },
-    { "sourceLabels", F_LABELS, F_LATER, 0, NULL, NULL },
-    { "sourceNamespace", F_STR, F_LATER, 0, NULL, NULL },
+    { "destinationSubnets", F_STRS, F_LATER, 0, NULL, AT_SOURCE },
+    { "sourceLabels", F_LABELS, F_LATER, 0, NULL, AT_SOURCE },
+    { "sourceNamespace", F_STR, F_LATER, 0, NULL, AT_SOURCE },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -214,10 +203,10 @@ static const field_t  tls_route[] = {
 static const field_t  tcp_match[] = {
     { "port", F_PORT, F_USED, 0, NULL, NULL },
     { "gateways", F_STRS, F_USED, F_FILLED, NULL, NULL },
-    { "destinationSubnets", F_STRS, F_LATER, 0, NULL, NULL },
-    { "sourceLabels", F_LABELS, F_LATER, 0, NULL, NULL },
-    { "sourceNamespace", F_STR, F_LATER, 0, NULL, NULL },
-    { "sourceSubnet", F_STR, F_LATER, 0, NULL, NULL },
+    { "destinationSubnets", F_STRS, F_LATER, 0, NULL, AT_SOURCE },
+    { "sourceLabels", F_LABELS, F_LATER, 0, NULL, AT_SOURCE },
+    { "sourceNamespace", F_STR, F_LATER, 0, NULL, AT_SOURCE },
+    { "sourceSubnet", F_STR, F_LATER, 0, NULL, AT_SOURCE },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -227,42 +216,151 @@ static const field_t  tcp_route[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  string_match[] = {
+    { "exact", F_STR0, F_USED, 0, NULL, NULL },
+    { "prefix", F_STR, F_USED, 0, NULL, NULL },
+    { "regex", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
 static const field_t  http_match[] = {
     { "port", F_PORT, F_USED, 0, NULL, NULL },
     { "gateways", F_STRS, F_USED, F_FILLED, NULL, NULL },
-    { "name", F_STR, F_NONE, 0, NULL, NULL },
-    { "uri", F_ANY, F_LATER, 0, NULL, NULL },
-    { "scheme", F_ANY, F_LATER, 0, NULL, NULL },
-    { "method", F_ANY, F_LATER, 0, NULL, NULL },
-    { "authority", F_ANY, F_LATER, 0, NULL, NULL },
-    { "headers", F_ANY, F_LATER, 0, NULL, NULL },
-    { "withoutHeaders", F_ANY, F_LATER, 0, NULL, NULL },
-    { "queryParams", F_ANY, F_LATER, 0, NULL, NULL },
-    { "ignoreUriCase", F_BOOL, F_LATER, 0, NULL, NULL },
-    { "sourceLabels", F_LABELS, F_LATER, 0, NULL, NULL },
-    { "sourceNamespace", F_STR, F_LATER, 0, NULL, NULL },
-    { "statPrefix", F_STR, F_NONE, 0, NULL, NULL },
+    { "name", F_STR, F_USED, 0, NULL, NULL },
+    { "uri", F_MAP, F_USED, 0, string_match, NULL },
+    { "scheme", F_MAP, F_USED, 0, string_match, NULL },
+    { "method", F_MAP, F_USED, 0, string_match, NULL },
+    { "authority", F_MAP, F_USED, 0, string_match, NULL },
+    { "headers", F_MAPMAP, F_USED, 0, string_match, NULL },
+    { "withoutHeaders", F_MAPMAP, F_USED, 0, string_match, NULL },
+    { "queryParams", F_MAPMAP, F_USED, 0, string_match, NULL },
+    { "ignoreUriCase", F_BOOL, F_USED, 0, NULL, NULL },
+    { "sourceLabels", F_LABELS, F_USED, 0, NULL, NULL },
+    { "sourceNamespace", F_STR, F_USED, 0, NULL, NULL },
+    { "statPrefix", F_STR, F_IDLE, 0, NULL, "it names a statistic of Envoy" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  percent[] = {
+    { "value", F_NUM, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http_redirect[] = {
+    { "uri", F_STR, F_USED, 0, NULL, NULL },
+    { "authority", F_STR, F_USED, 0, NULL, NULL },
+    { "scheme", F_WORD, F_USED, 0, NULL, "http|https" },
+    { "port", F_PORT, F_USED, 0, NULL, NULL },
+    { "derivePort", F_WORD, F_USED, 0, NULL,
+      "FROM_PROTOCOL_DEFAULT|FROM_REQUEST_PORT" },
+    { "redirectCode", F_INT, F_USED, 0, NULL, NULL },
+    { "prefixRewrite", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http_body[] = {
+    { "string", F_STR0, F_USED, 0, NULL, NULL },
+    { "bytes", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  direct_response[] = {
+    { "status", F_INT, F_USED, F_MUST, NULL, NULL },
+    { "body", F_MAP, F_USED, 0, http_body, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http_delegate[] = {
+    { "name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "namespace", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  regex_rewrite[] = {
+    { "match", F_STR, F_USED, 0, NULL, NULL },
+    { "rewrite", F_STR0, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http_rewrite[] = {
+    { "uri", F_STR, F_USED, 0, NULL, NULL },
+    { "authority", F_STR, F_USED, 0, NULL, NULL },
+    { "uriRegexRewrite", F_MAP, F_USED, 0, regex_rewrite, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http_retries[] = {
+    { "attempts", F_INT, F_USED, 0, NULL, NULL },
+    { "perTryTimeout", F_TIME, F_USED, 0, NULL, NULL },
+    { "retryOn", F_STR, F_USED, 0, NULL, NULL },
+    { "retryIgnorePreviousHosts", F_BOOL, F_NONE, 0, NULL,
+      "a retry goes to another endpoint, if there is one" },
+    { "retryRemoteLocalities", F_BOOL, F_NONE, 0, NULL,
+      "a retry goes to another locality when the near ones are left out" },
+    { "backoff", F_TIME, F_LATER, 0, NULL,
+      "a retry is made at once: remove it, if that will do" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  fault_abort[] = {
+    { "httpStatus", F_INT, F_USED, 0, NULL, NULL },
+    { "grpcStatus", F_STR, F_LATER, 0, NULL, "gRPC is not served yet" },
+    { "http2Error", F_STR, F_LATER, 0, NULL, "Istio refuses it too" },
+    { "percentage", F_MAP, F_USED, 0, percent, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  fault_delay[] = {
+    { "fixedDelay", F_TIME, F_USED, 0, NULL, NULL },
+    { "percentage", F_MAP, F_USED, 0, percent, NULL },
+    { "percent", F_INT, F_USED, 0, NULL, NULL },
+    { "exponentialDelay", F_STR, F_LATER, 0, NULL, "Istio refuses it too" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http_fault[] = {
+    { "abort", F_MAP, F_USED, 0, fault_abort, NULL },
+    { "delay", F_MAP, F_USED, 0, fault_delay, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http_mirror[] = {
+    { "destination", F_MAP, F_USED, F_MUST, destination, NULL },
+    { "percentage", F_MAP, F_USED, 0, percent, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  cors_policy[] = {
+    { "allowOrigins", F_MAPS, F_USED, 0, string_match, NULL },
+    { "allowOrigin", F_STRS, F_USED, 0, NULL, NULL },
+    { "allowMethods", F_STRS, F_USED, 0, NULL, NULL },
+    { "allowHeaders", F_STRS, F_USED, 0, NULL, NULL },
+    { "exposeHeaders", F_STRS, F_USED, 0, NULL, NULL },
+    { "maxAge", F_TIME, F_USED, 0, NULL, NULL },
+    { "allowCredentials", F_BOOL, F_USED, 0, NULL, NULL },
+    { "unmatchedPreflights", F_WORD, F_USED, 0, NULL,
+      "UNSPECIFIED|FORWARD|IGNORE" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  http_route[] = {
     { "name", F_STR, F_USED, 0, NULL, NULL },
     { "match", F_MAPS, F_USED, 0, http_match, NULL },
-    { "route", F_MAPS, F_USED, 0, route_destination, NULL },
-    { "redirect", F_ANY, F_LATER, 0, NULL, NULL },
-    { "directResponse", F_ANY, F_LATER, 0, NULL, NULL },
-    { "delegate", F_ANY, F_LATER, 0, NULL, NULL },
-    { "rewrite", F_ANY, F_LATER, 0, NULL, NULL },
-    { "timeout", F_ANY, F_LATER, 0, NULL, NULL },
-    { "retries", F_ANY, F_LATER, 0, NULL, NULL },
-    { "fault", F_ANY, F_LATER, 0, NULL, NULL },
-    { "mirror", F_ANY, F_LATER, 0, NULL, NULL },
-    { "mirrors", F_ANY, F_LATER, 0, NULL, NULL },
-    { "mirrorPercentage", F_ANY, F_LATER, 0, NULL, NULL },
-    { "mirrorPercent", F_ANY, F_LATER, 0, NULL, NULL },
-    { "mirror_percent", F_ANY, F_LATER, 0, NULL, NULL },
-    { "corsPolicy", F_ANY, F_LATER, 0, NULL, NULL },
-    { "headers", F_ANY, F_LATER, 0, NULL, NULL },
+    { "route", F_MAPS, F_USED, 0, http_destination, NULL },
+    { "redirect", F_MAP, F_USED, 0, http_redirect, NULL },
+    { "directResponse", F_MAP, F_USED, 0, direct_response, NULL },
+    { "delegate", F_MAP, F_USED, 0, http_delegate, NULL },
+    { "rewrite", F_MAP, F_USED, 0, http_rewrite, NULL },
+    { "timeout", F_TIME, F_USED, 0, NULL, NULL },
+    { "retries", F_MAP, F_USED, 0, http_retries, NULL },
+    { "fault", F_MAP, F_USED, 0, http_fault, NULL },
+    { "mirror", F_MAP, F_USED, 0, destination, NULL },
+    { "mirrors", F_MAPS, F_USED, 0, http_mirror, NULL },
+    { "mirrorPercentage", F_MAP, F_USED, 0, percent, NULL },
+    { "mirrorPercent", F_INT, F_USED, 0, NULL, NULL },
+    { "mirror_percent", F_INT, F_USED, 0, NULL, NULL },
+    { "corsPolicy", F_MAP, F_USED, 0, cors_policy, NULL },
+    { "headers", F_MAP, F_USED, 0, headers, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -283,21 +381,33 @@ static const field_t  client_tls[] = {
     { "privateKey", F_STR, F_USED, 0, NULL, NULL },
     { "caCertificates", F_STR, F_USED, 0, NULL, NULL },
     { "caCrl", F_STR, F_USED, 0, NULL, NULL },
-    { "credentialName", F_STR, F_LATER, 0, NULL,
-      "write \"clientCertificate\", \"privateKey\" and \"caCertificates\" "
-      "with the files of the Secret" },
+    { "credentialName", F_STR, F_USED, 0, NULL, NULL },
     { "subjectAltNames", F_STRS, F_USED, 0, NULL, NULL },
     { "sni", F_STR, F_USED, 0, NULL, NULL },
     { "insecureSkipVerify", F_BOOL, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  tcp_keepalive[] = {
+    { "time", F_TIME, F_USED, 0, NULL, NULL },
+    { "interval", F_TIME, F_USED, 0, NULL, NULL },
+    { "probes", F_INT, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
 static const field_t  pool_tcp[] = {
-    { "connectTimeout", F_STR, F_USED, 0, NULL, NULL },
+    { "connectTimeout", F_TIME, F_USED, 0, NULL, NULL },
     { "maxConnections", F_INT, F_USED, 0, NULL, NULL },
-    { "tcpKeepalive", F_ANY, F_USED, 0, NULL, NULL },
-    { "maxConnectionDuration", F_STR, F_USED, 0, NULL, NULL },
-    { "idleTimeout", F_STR, F_USED, 0, NULL, NULL },
+    { "tcpKeepalive", F_MAP, F_USED, 0, tcp_keepalive, NULL },
+    { "maxConnectionDuration", F_TIME, F_LATER, 0, NULL,
+      "nothing here ends a connection that is in use: see idleTimeout" },
+    { "idleTimeout", F_TIME, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  http2_keepalive[] = {
+    { "interval", F_TIME, F_NONE, 0, NULL, NULL },
+    { "timeout", F_TIME, F_NONE, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -306,12 +416,14 @@ static const field_t  pool_http[] = {
     { "http2MaxRequests", F_INT, F_USED, 0, NULL, NULL },
     { "maxRequestsPerConnection", F_INT, F_USED, 0, NULL, NULL },
     { "maxRetries", F_INT, F_USED, 0, NULL, NULL },
-    { "idleTimeout", F_STR, F_USED, 0, NULL, NULL },
+    { "idleTimeout", F_TIME, F_USED, 0, NULL, NULL },
     { "h2UpgradePolicy", F_WORD, F_USED, 0, NULL,
       "DEFAULT|DO_NOT_UPGRADE|UPGRADE" },
     { "useClientProtocol", F_BOOL, F_USED, 0, NULL, NULL },
-    { "maxConcurrentStreams", F_INT, F_USED, 0, NULL, NULL },
-    { "http2KeepAlive", F_ANY, F_USED, 0, NULL, NULL },
+    { "maxConcurrentStreams", F_INT, F_NONE, 0, NULL,
+      "HTTP/1.1 has one request at a time on a connection" },
+    { "http2KeepAlive", F_MAP, F_NONE, 0, http2_keepalive,
+      "services are asked in HTTP/1.1" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -321,30 +433,121 @@ static const field_t  connection_pool[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  cookie_attribute[] = {
+    { "name", F_STR, F_LATER, F_MUST, NULL, NULL },
+    { "value", F_STR0, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  hash_cookie[] = {
+    { "name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "path", F_STR, F_NONE, 0, NULL, "no cookie is made here" },
+    { "ttl", F_STR, F_LATER, 0, NULL,
+      "no cookie is made here for those who have none: leave it out to use "
+      "the one that the client sends" },
+    { "attributes", F_MAPS, F_LATER, 0, cookie_attribute,
+      "no cookie is made here" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  ring_hash[] = {
+    { "minimumRingSize", F_INT, F_NONE, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  maglev[] = {
+    { "tableSize", F_INT, F_NONE, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+#define NO_RING  "rendezvous hashing has no table whose size matters"
+
+static const field_t  consistent_hash[] = {
+    { "httpHeaderName", F_STR, F_USED, 0, NULL, NULL },
+    { "httpCookie", F_MAP, F_USED, 0, hash_cookie, NULL },
+    { "useSourceIp", F_BOOL, F_USED, 0, NULL, NULL },
+    { "httpQueryParameterName", F_STR, F_USED, 0, NULL, NULL },
+    { "ringHash", F_MAP, F_NONE, 0, ring_hash, NO_RING },
+    { "maglev", F_MAP, F_NONE, 0, maglev, NO_RING },
+    { "minimumRingSize", F_INT, F_NONE, 0, NULL, NO_RING },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  locality_distribute[] = {
+    { "from", F_STR, F_USED, 0, NULL, NULL },
+    { "to", F_LABELS, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  locality_failover[] = {
+    { "from", F_STR, F_USED, 0, NULL, NULL },
+    { "to", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  locality_setting[] = {
+    { "enabled", F_BOOL, F_USED, 0, NULL, NULL },
+    { "distribute", F_MAPS, F_USED, 0, locality_distribute, NULL },
+    { "failover", F_MAPS, F_USED, 0, locality_failover, NULL },
+    { "failoverPriority", F_STRS, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  zone_aware[] = {
+    { "enabled", F_BOOL, F_LATER, 0, NULL, NULL },
+    { "failover", F_MAPS, F_LATER, 0, locality_failover, NULL },
+    { "failoverPriority", F_STRS, F_LATER, 0, NULL, NULL },
+    { "minClusterSize", F_INT, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  backend_utilization[] = {
+    { "errorUtilizationPenaltyPercent", F_INT, F_LATER, 0, NULL, NULL },
+    { "metricNamesForComputingUtilization", F_STRS, F_LATER, 0, NULL, NULL },
+    { "weightExpirationPeriod", F_STR, F_LATER, 0, NULL, NULL },
+    { "weightStabilizationPeriod", F_STR, F_LATER, 0, NULL, NULL },
+    { "weightUpdatePeriod", F_STR, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  warmup[] = {
+    { "duration", F_TIME, F_LATER, 0, NULL, NULL },
+    { "minimumPercent", F_NUM, F_LATER, 0, NULL, NULL },
+    { "aggression", F_NUM, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+#define NO_WARMUP  "a new endpoint gets its whole part of the traffic at once"
+
 static const field_t  load_balancer[] = {
     { "simple", F_WORD, F_USED, 0, NULL,
       "UNSPECIFIED|LEAST_CONN|RANDOM|PASSTHROUGH|ROUND_ROBIN"
       "|LEAST_REQUEST" },
-    { "consistentHash", F_ANY, F_USED, 0, NULL, NULL },
-    { "localityLbSetting", F_ANY, F_USED, 0, NULL, NULL },
-    { "zoneAwareLbSetting", F_ANY, F_USED, 0, NULL, NULL },
-    { "backendUtilization", F_ANY, F_USED, 0, NULL, NULL },
-    { "warmup", F_ANY, F_USED, 0, NULL, NULL },
-    { "warmupDurationSecs", F_STR, F_USED, 0, NULL, NULL },
+    { "consistentHash", F_MAP, F_USED, 0, consistent_hash, NULL },
+    { "localityLbSetting", F_MAP, F_USED, 0, locality_setting, NULL },
+    { "zoneAwareLbSetting", F_MAP, F_LATER, 0, zone_aware,
+      "localityLbSetting is what there is" },
+    { "backendUtilization", F_MAP, F_LATER, 0, backend_utilization,
+      "endpoints report no load here" },
+    { "warmup", F_MAP, F_LATER, 0, warmup, NO_WARMUP },
+    { "warmupDurationSecs", F_STR, F_LATER, 0, NULL, NO_WARMUP },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  outlier_detection[] = {
     { "consecutive5xxErrors", F_INT, F_USED, 0, NULL, NULL },
     { "consecutiveGatewayErrors", F_INT, F_USED, 0, NULL, NULL },
-    { "consecutiveErrors", F_INT, F_USED, 0, NULL, NULL },
+    { "consecutiveErrors", F_INT, F_NONE, 0, NULL,
+      "Istio ignores it as well: consecutive5xxErrors is what is meant" },
     { "consecutiveLocalOriginFailures", F_INT, F_USED, 0, NULL, NULL },
     { "splitExternalLocalOriginErrors", F_BOOL, F_USED, 0, NULL, NULL },
-    { "interval", F_STR, F_USED, 0, NULL, NULL },
-    { "baseEjectionTime", F_STR, F_USED, 0, NULL, NULL },
+    { "interval", F_TIME, F_USED, 0, NULL, NULL },
+    { "baseEjectionTime", F_TIME, F_USED, 0, NULL, NULL },
     { "maxEjectionPercent", F_INT, F_USED, 0, NULL, NULL },
     { "minHealthPercent", F_INT, F_USED, 0, NULL, NULL },
-    { "outlierDetectionHttpErrorCodes", F_ANY, F_USED, 0, NULL, NULL },
+    { "outlierDetectionHttpErrorCodes", F_INTS, F_LATER, 0, NULL,
+      "5xx answers are what counts here: consecutiveGatewayErrors counts "
+      "502, 503 and 504" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -357,15 +560,36 @@ static const field_t  port_policy[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  tunnel[] = {
+    { "protocol", F_STR, F_LATER, 0, NULL, NULL },
+    { "targetHost", F_STR, F_LATER, F_MUST, NULL, NULL },
+    { "targetPort", F_PORT, F_LATER, F_MUST, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  proxy_protocol[] = {
+    { "version", F_STR, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  retry_budget[] = {
+    { "percent", F_NUM, F_LATER, 0, NULL, NULL },
+    { "minRetryConcurrency", F_INT, F_LATER, 0, NULL, NULL },
+    { "budgetInterval", F_STR, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
 static const field_t  traffic_policy[] = {
     { "tls", F_MAP, F_USED, 0, client_tls, NULL },
     { "connectionPool", F_MAP, F_USED, 0, connection_pool, NULL },
     { "loadBalancer", F_MAP, F_USED, 0, load_balancer, NULL },
     { "outlierDetection", F_MAP, F_USED, 0, outlier_detection, NULL },
     { "portLevelSettings", F_MAPS, F_USED, 0, port_policy, NULL },
-    { "tunnel", F_ANY, F_LATER, 0, NULL, NULL },
-    { "proxyProtocol", F_ANY, F_LATER, 0, NULL, NULL },
-    { "retryBudget", F_ANY, F_LATER, 0, NULL, NULL },
+    { "tunnel", F_MAP, F_LATER, 0, tunnel, "no CONNECT is sent to a proxy" },
+    { "proxyProtocol", F_MAP, F_LATER, 0, proxy_protocol,
+      "it would tell the service who its clients in the mesh are" },
+    { "retryBudget", F_MAP, F_LATER, 0, retry_budget,
+      "connectionPool.http.maxRetries bounds retries" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -381,7 +605,7 @@ static const field_t  destination_rule[] = {
     { "trafficPolicy", F_MAP, F_USED, 0, traffic_policy, NULL },
     { "subsets", F_MAPS, F_USED, 0, subset, NULL },
     { "exportTo", F_STRS, F_USED, 0, NULL, NULL },
-    { "workloadSelector", F_ANY, F_LATER, 0, NULL, NULL },
+    { "workloadSelector", F_MAP, F_USED, 0, label_selector, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -439,13 +663,18 @@ static const field_t  authz_rule[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+static const field_t  authz_provider[] = {
+    { "name", F_STR, F_NEVER, F_MUST, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
 static const field_t  authorization_policy[] = {
     { "selector", F_MAP, F_USED, 0, label_selector, NULL },
     { "action", F_WORD, F_USED, 0, NULL, "ALLOW|DENY|AUDIT|CUSTOM" },
     { "rules", F_MAPS, F_USED, 0, authz_rule, NULL },
-    { "targetRef", F_ANY, F_LATER, 0, NULL, NULL },
-    { "targetRefs", F_ANY, F_LATER, 0, NULL, NULL },
-    { "provider", F_ANY, F_NEVER, 0, NULL, NULL },
+    { "targetRef", F_MAP, F_LATER, 0, target_ref, NULL },
+    { "targetRefs", F_MAPS, F_LATER, 0, target_ref, NULL },
+    { "provider", F_MAP, F_NEVER, 0, authz_provider, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -460,23 +689,77 @@ static const field_t  envoy_match_filter[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
+#define ONE_CHAIN  "a listener has no filter chains here: match its port"
+
 static const field_t  envoy_match_chain[] = {
     { "filter", F_MAP, F_USED, 0, envoy_match_filter, NULL },
-    { "name", F_STR, F_LATER, 0, NULL, NULL },
-    { "sni", F_STR, F_LATER, 0, NULL, NULL },
-    { "transportProtocol", F_STR, F_LATER, 0, NULL, NULL },
-    { "transportSocket", F_STR, F_LATER, 0, NULL, NULL },
-    { "applicationProtocols", F_STR, F_LATER, 0, NULL, NULL },
-    { "destinationPort", F_INT, F_LATER, 0, NULL, NULL },
+    { "name", F_STR, F_LATER, 0, NULL, ONE_CHAIN },
+    { "sni", F_STR, F_LATER, 0, NULL, ONE_CHAIN },
+    { "transportProtocol", F_STR, F_LATER, 0, NULL, ONE_CHAIN },
+    { "transportSocket", F_STR, F_LATER, 0, NULL, ONE_CHAIN },
+    { "applicationProtocols", F_STR, F_LATER, 0, NULL, ONE_CHAIN },
+    { "destinationPort", F_INT, F_LATER, 0, NULL, ONE_CHAIN },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  envoy_match_listener[] = {
     { "filterChain", F_MAP, F_USED, 0, envoy_match_chain, NULL },
-    { "portNumber", F_INT, F_LATER, 0, NULL, NULL },
-    { "portName", F_STR, F_LATER, 0, NULL, NULL },
-    { "name", F_STR, F_LATER, 0, NULL, NULL },
+    { "portNumber", F_INT, F_USED, 0, NULL, NULL },
+    { "portName", F_STR, F_LATER, 0, NULL, "Istio ignores it: portNumber is "
+      "what it looks at" },
+    { "name", F_STR, F_LATER, 0, NULL, "listeners have no names here: match "
+      "portNumber" },
     { "listenerFilter", F_STR, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  envoy_match_route[] = {
+    { "name", F_STR, F_USED, 0, NULL, NULL },
+    { "action", F_WORD, F_USED, 0, NULL,
+      "ANY|ROUTE|REDIRECT|DIRECT_RESPONSE" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  envoy_match_vhost[] = {
+    { "name", F_STR, F_USED, 0, NULL, NULL },
+    { "domainName", F_STR, F_USED, 0, NULL, NULL },
+    { "route", F_MAP, F_USED, 0, envoy_match_route, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  envoy_match_config[] = {
+    { "portNumber", F_INT, F_USED, 0, NULL, NULL },
+    { "portName", F_STR, F_USED, 0, NULL, NULL },
+    { "gateway", F_STR, F_USED, 0, NULL, NULL },
+    { "vhost", F_MAP, F_USED, 0, envoy_match_vhost, NULL },
+    { "name", F_STR, F_LATER, 0, NULL, "route configurations have no names "
+      "here: match gateway and portNumber" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  envoy_match_proxy[] = {
+    { "proxyVersion", F_STR, F_LATER, 0, NULL, NULL },
+    { "metadata", F_LABELS, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  envoy_match_cluster[] = {
+    { "name", F_STR, F_LATER, 0, NULL, NULL },
+    { "service", F_STR, F_LATER, 0, NULL, NULL },
+    { "subset", F_STR, F_LATER, 0, NULL, NULL },
+    { "portNumber", F_INT, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  envoy_waypoint_route[] = {
+    { "name", F_STR, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  envoy_match_waypoint[] = {
+    { "filter", F_MAP, F_LATER, 0, envoy_match_filter, NULL },
+    { "portNumber", F_INT, F_LATER, 0, NULL, NULL },
+    { "route", F_MAP, F_LATER, 0, envoy_waypoint_route, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -484,22 +767,31 @@ static const field_t  envoy_match[] = {
     { "context", F_WORD, F_USED, 0, NULL,
       "ANY|SIDECAR_INBOUND|SIDECAR_OUTBOUND|GATEWAY|WAYPOINT" },
     { "listener", F_MAP, F_USED, 0, envoy_match_listener, NULL },
-    { "proxy", F_ANY, F_LATER, 0, NULL, NULL },
-    { "routeConfiguration", F_ANY, F_LATER, 0, NULL, NULL },
-    { "cluster", F_ANY, F_LATER, 0, NULL, NULL },
-    { "waypoint", F_ANY, F_LATER, 0, NULL, NULL },
+    { "proxy", F_MAP, F_LATER, 0, envoy_match_proxy,
+      "this gateway has no version of Istio's proxy" },
+    { "routeConfiguration", F_MAP, F_USED, 0, envoy_match_config, NULL },
+    { "cluster", F_MAP, F_LATER, 0, envoy_match_cluster,
+      "a DestinationRule says what a service needs" },
+    { "waypoint", F_MAP, F_LATER, 0, envoy_match_waypoint,
+      "this gateway is no waypoint" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  envoy_patch[] = {
-    { "operation", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "operation", F_WORD, F_USED, F_MUST, NULL,
+      "INVALID|MERGE|ADD|REMOVE|INSERT_BEFORE|INSERT_AFTER|INSERT_FIRST"
+      "|REPLACE|MERGE_AND_REPLACE_LIST" },
     { "value", F_ANY, F_USED, 0, NULL, NULL },
-    { "filterClass", F_STR, F_LATER, 0, NULL, NULL },
+    { "filterClass", F_STR, F_LATER, 0, NULL,
+      "policies come first here, rate limits after them" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  envoy_config_patch[] = {
-    { "applyTo", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "applyTo", F_WORD, F_USED, F_MUST, NULL,
+      "INVALID|LISTENER|FILTER_CHAIN|NETWORK_FILTER|HTTP_FILTER"
+      "|ROUTE_CONFIGURATION|VIRTUAL_HOST|HTTP_ROUTE|CLUSTER"
+      "|EXTENSION_CONFIG|BOOTSTRAP|LISTENER_FILTER" },
     { "match", F_MAP, F_USED, 0, envoy_match, NULL },
     { "patch", F_MAP, F_USED, F_MUST, envoy_patch, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
@@ -508,13 +800,15 @@ static const field_t  envoy_config_patch[] = {
 static const field_t  envoy_filter[] = {
     { "workloadSelector", F_MAP, F_USED, 0, workload_selector, NULL },
     { "configPatches", F_MAPS, F_USED, F_MUST, envoy_config_patch, NULL },
-    { "priority", F_INT, F_NONE, 0, NULL, NULL },
-    { "targetRefs", F_ANY, F_LATER, 0, NULL, NULL },
+    { "priority", F_ANY, F_NONE, 0, NULL,
+      "rate limits do not depend on the order of filters" },
+    { "targetRefs", F_MAPS, F_LATER, 0, target_ref,
+      "it is for gateways of the Gateway API: write a workloadSelector" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  fraction[] = {
-    { "numerator", F_INT, F_USED, F_MUST, NULL, NULL },
+    { "numerator", F_INT, F_USED, 0, NULL, NULL },
     { "denominator", F_WORD, F_USED, 0, NULL,
       "HUNDRED|TEN_THOUSAND|MILLION" },
     { NULL, 0, 0, 0, NULL, NULL }
@@ -552,32 +846,396 @@ static const field_t  header_option[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
-static const field_t  local_rate_limit[] = {
-    { "@type", F_STR, F_USED, 0, NULL, NULL },
-    { "stat_prefix", F_STR, F_USED, 0, NULL, NULL },
-    { "status", F_MAP, F_USED, 0, http_status, NULL },
+static const field_t  descriptor_entry[] = {
+    { "key", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "value", F_STR0, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  local_descriptor[] = {
+    { "entries", F_MAPS, F_USED, F_MUST, descriptor_entry, NULL },
     { "token_bucket", F_MAP, F_USED, F_MUST, token_bucket, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  generic_key[] = {
+    { "descriptor_value", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "descriptor_key", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  request_headers[] = {
+    { "header_name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "descriptor_key", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "skip_if_absent", F_BOOL, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  header_matcher[] = {
+    { "name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "exact_match", F_STR, F_USED, 0, NULL, NULL },
+    { "prefix_match", F_STR, F_USED, 0, NULL, NULL },
+    { "present_match", F_BOOL, F_USED, 0, NULL, NULL },
+    { "string_match", F_MAP, F_USED, 0, string_match, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  header_value_match[] = {
+    { "descriptor_value", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "descriptor_key", F_STR, F_USED, 0, NULL, NULL },
+    { "headers", F_MAPS, F_USED, F_MUST, header_matcher, NULL },
+    { "expect_match", F_BOOL, F_LATER, 0, NULL,
+      "write a match of what is there" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  no_fields[] = {
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+#define NO_ACTION  "generic_key, request_headers, remote_address, " \
+                   "destination_cluster and header_value_match are there"
+
+static const field_t  rate_limit_action[] = {
+    { "generic_key", F_MAP, F_USED, 0, generic_key, NULL },
+    { "request_headers", F_MAP, F_USED, 0, request_headers, NULL },
+    { "remote_address", F_MAP, F_USED, 0, no_fields, NULL },
+    { "destination_cluster", F_MAP, F_USED, 0, no_fields, NULL },
+    { "header_value_match", F_MAP, F_USED, 0, header_value_match, NULL },
+    { "source_cluster", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "masked_remote_address", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "query_parameters", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "query_parameter_value_match", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "dynamic_metadata", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "metadata", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { "extension", F_ANY, F_LATER, 0, NULL, NO_ACTION },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+#define ONE_STAGE  "there is one stage here, 0"
+
+static const field_t  rate_limit[] = {
+    { "actions", F_MAPS, F_USED, F_MUST, rate_limit_action, NULL },
+    { "stage", F_WORD, F_USED, 0, NULL, "0" },
+    { "disable_key", F_STR, F_NONE, 0, NULL, "Envoy ignores it as well" },
+    { "limit", F_ANY, F_LATER, 0, NULL, NULL },
+    { "hits_addend", F_ANY, F_LATER, 0, NULL, NULL },
+    { "apply_on_stream_done", F_ANY, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+const field_t  schema_rate_limits[] = {
+    { "rate_limits", F_MAPS, F_USED, F_FILLED, rate_limit, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+const field_t  schema_local_rate_limit[] = {
+    { "@type", F_STR, F_USED, 0, NULL, NULL },
+    { "stat_prefix", F_STR, F_IDLE, 0, NULL, IDLE },
+    { "status", F_MAP, F_USED, 0, http_status, NULL },
+    { "token_bucket", F_MAP, F_USED, 0, token_bucket, NULL },
     { "filter_enabled", F_MAP, F_USED, 0, runtime_fraction, NULL },
     { "filter_enforced", F_MAP, F_USED, 0, runtime_fraction, NULL },
     { "response_headers_to_add", F_MAPS, F_USED, 0, header_option, NULL },
-    { "request_headers_to_add_when_not_enforced", F_ANY, F_LATER, 0, NULL,
-      NULL },
-    { "descriptors", F_ANY, F_LATER, 0, NULL, NULL },
-    { "stage", F_ANY, F_LATER, 0, NULL, NULL },
+    { "request_headers_to_add_when_not_enforced", F_MAPS, F_USED, 0,
+      header_option, NULL },
+    { "descriptors", F_MAPS, F_USED, 0, local_descriptor, NULL },
+    { "stage", F_WORD, F_USED, 0, NULL, "0" },
     { "local_rate_limit_per_downstream_connection", F_ANY, F_LATER, 0, NULL,
-      NULL },
-    { "local_cluster_rate_limit", F_ANY, F_LATER, 0, NULL, NULL },
-    { "enable_x_ratelimit_headers", F_ANY, F_LATER, 0, NULL, NULL },
-    { "vh_rate_limits", F_ANY, F_LATER, 0, NULL, NULL },
-    { "always_consume_default_token_bucket", F_ANY, F_LATER, 0, NULL, NULL },
-    { "rate_limited_as_resource_exhausted", F_ANY, F_LATER, 0, NULL, NULL },
-    { "rate_limits", F_ANY, F_LATER, 0, NULL, NULL },
+      "a bucket is for all connections" },
+    { "local_cluster_rate_limit", F_ANY, F_LATER, 0, NULL,
+      "gateways do not know each other" },
+    { "enable_x_ratelimit_headers", F_WORD, F_USED, 0, NULL,
+      "OFF|DRAFT_VERSION_03" },
+    { "vh_rate_limits", F_WORD, F_USED, 0, NULL, "OVERRIDE" },
+    { "always_consume_default_token_bucket", F_BOOL, F_USED, 0, NULL, NULL },
+    { "rate_limited_as_resource_exhausted", F_ANY, F_LATER, 0, NULL,
+      "gRPC is not served yet" },
+    { "rate_limits", F_MAPS, F_USED, F_FILLED, rate_limit, NULL },
+    { "runtime_enabled", F_ANY, F_LATER, 0, NULL, "the limit is on" },
+    { "share_key", F_STR, F_LATER, 0, NULL,
+      "each listener has a bucket of its own" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  sidecar_port[] = {
+    { "number", F_INT, F_NONE, 0, NULL, NULL },
+    { "name", F_STR, F_NONE, 0, NULL, NULL },
+    { "protocol", F_STR, F_NONE, 0, NULL, NULL },
+    { "targetPort", F_INT, F_NONE, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  sidecar_egress[] = {
+    { "hosts", F_STRS, F_NONE, F_MUST, NULL, NULL },
+    { "port", F_MAP, F_NONE, 0, sidecar_port, NULL },
+    { "bind", F_STR, F_NONE, 0, NULL, NULL },
+    { "captureMode", F_WORD, F_NONE, 0, NULL, "DEFAULT|IPTABLES|NONE" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  sidecar_ingress[] = {
+    { "port", F_MAP, F_NONE, 0, sidecar_port, NULL },
+    { "bind", F_STR, F_NONE, 0, NULL, NULL },
+    { "captureMode", F_WORD, F_NONE, 0, NULL, "DEFAULT|IPTABLES|NONE" },
+    { "defaultEndpoint", F_STR, F_NONE, 0, NULL, NULL },
+    { "connectionPool", F_MAP, F_NONE, 0, connection_pool, NULL },
+    { "tls", F_MAP, F_NONE, 0, gateway_tls, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  sidecar_outbound[] = {
+    { "mode", F_WORD, F_NONE, 0, NULL, "REGISTRY_ONLY|ALLOW_ANY" },
+    { "egressProxy", F_MAP, F_NONE, 0, destination, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+#define NO_SIDECAR  "Istio gives a gateway no Sidecar: " MESH_SIDE
+
+static const field_t  sidecar[] = {
+    { "workloadSelector", F_MAP, F_USED, 0, workload_selector, NULL },
+    { "egress", F_MAPS, F_NONE, 0, sidecar_egress, NO_SIDECAR },
+    { "ingress", F_MAPS, F_NONE, 0, sidecar_ingress, NO_SIDECAR },
+    { "outboundTrafficPolicy", F_MAP, F_NONE, 0, sidecar_outbound,
+      NO_SIDECAR ", MeshConfig's counts here" },
+    { "inboundConnectionPool", F_MAP, F_NONE, 0, connection_pool,
+      NO_SIDECAR },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  peer_mtls[] = {
+    { "mode", F_WORD, F_USED, 0, NULL, "UNSET|DISABLE|PERMISSIVE|STRICT" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  peer_authentication[] = {
+    { "selector", F_MAP, F_USED, 0, label_selector, NULL },
+    { "mtls", F_MAP, F_NONE, 0, peer_mtls,
+      "tls.mode of a Gateway's server says what its listener asks for" },
+    { "portLevelMtls", F_MAPMAP, F_NONE, 0, peer_mtls,
+      "its ports are those of workloads" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  proxy_image[] = {
+    { "imageType", F_STR, F_NONE, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  proxy_config[] = {
+    { "selector", F_MAP, F_USED, 0, label_selector, NULL },
+    { "concurrency", F_INT, F_USED, 0, NULL, NULL },
+    { "environmentVariables", F_LABELS, F_NONE, 0, NULL, BY_ENVOY },
+    { "image", F_MAP, F_NONE, 0, proxy_image, BY_ENVOY },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  telemetry_provider[] = {
+    { "name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  telemetry_match[] = {
+    { "mode", F_WORD, F_USED, 0, NULL, "CLIENT_AND_SERVER|CLIENT|SERVER" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  telemetry_filter[] = {
+    { "expression", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  telemetry_logging[] = {
+    { "providers", F_MAPS, F_USED, 0, telemetry_provider, NULL },
+    { "disabled", F_BOOL, F_USED, 0, NULL, NULL },
+    { "match", F_MAP, F_USED, 0, telemetry_match, NULL },
+    { "filter", F_MAP, F_USED, 0, telemetry_filter, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  metric_match[] = {
+    { "metric", F_STR, F_NONE, 0, NULL, NULL },
+    { "customMetric", F_STR, F_NONE, 0, NULL, NULL },
+    { "mode", F_STR, F_NONE, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  metric_tag[] = {
+    { "operation", F_WORD, F_NONE, 0, NULL, "UPSERT|REMOVE" },
+    { "value", F_STR0, F_NONE, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  metric_override[] = {
+    { "match", F_MAP, F_NONE, 0, metric_match, NULL },
+    { "disabled", F_BOOL, F_NONE, 0, NULL, NULL },
+    { "tagOverrides", F_MAPMAP, F_NONE, 0, metric_tag, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  telemetry_metrics[] = {
+    { "providers", F_MAPS, F_NONE, 0, telemetry_provider, NULL },
+    { "overrides", F_MAPS, F_NONE, 0, metric_override, NULL },
+    { "reportingInterval", F_STR, F_NONE, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  tag_literal[] = {
+    { "value", F_STR, F_NONE, F_MUST, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  tag_named[] = {
+    { "name", F_STR, F_NONE, F_MUST, NULL, NULL },
+    { "defaultValue", F_STR0, F_NONE, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  tracing_tag[] = {
+    { "literal", F_MAP, F_NONE, 0, tag_literal, NULL },
+    { "environment", F_MAP, F_NONE, 0, tag_named, NULL },
+    { "header", F_MAP, F_NONE, 0, tag_named, NULL },
+    { "formatter", F_MAP, F_NONE, 0, tag_literal, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  telemetry_tracing[] = {
+    { "providers", F_MAPS, F_NONE, 0, telemetry_provider, NULL },
+    { "match", F_MAP, F_NONE, 0, telemetry_match, NULL },
+    { "customTags", F_MAPMAP, F_NONE, 0, tracing_tag, NULL },
+    { "randomSamplingPercentage", F_NUM, F_NONE, 0, NULL, NULL },
+    { "disableSpanReporting", F_BOOL, F_NONE, 0, NULL, NULL },
+    { "disableContextPropagation", F_BOOL, F_NONE, 0, NULL, NULL },
+    { "enableIstioTags", F_BOOL, F_NONE, 0, NULL, NULL },
+    { "useRequestIdForTraceSampling", F_BOOL, F_NONE, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  telemetry[] = {
+    { "selector", F_MAP, F_USED, 0, label_selector, NULL },
+    { "accessLogging", F_MAPS, F_USED, 0, telemetry_logging, NULL },
+    { "metrics", F_MAPS, F_NONE, 0, telemetry_metrics,
+      "labels of metrics are fixed here, and name the external host" },
+    { "tracing", F_MAPS, F_NONE, 0, telemetry_tracing,
+      "no spans are made here" },
+    { "targetRef", F_MAP, F_LATER, 0, target_ref,
+      "it is for gateways of the Gateway API: write a selector" },
+    { "targetRefs", F_MAPS, F_LATER, 0, target_ref,
+      "it is for gateways of the Gateway API: write a selector" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 static const field_t  outbound_policy[] = {
     { "mode", F_WORD, F_USED, 0, NULL, "REGISTRY_ONLY|ALLOW_ANY" },
-    { "tls", F_ANY, F_LATER, 0, NULL, NULL },
+    { "tls", F_ANY, F_LATER, 0, NULL,
+      "what is not registered is passed on as it is" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  gateway_topology[] = {
+    { "numTrustedProxies", F_INT, F_LATER, 0, NULL,
+      "clients are taken by their own address: see set_real_ip_from" },
+    { "forwardClientCertDetails", F_STR, F_NONE, 0, NULL,
+      "nothing of the mesh leaves it" },
+    { "proxyProtocol", F_ANY, F_LATER, 0, NULL,
+      "whoever reaches the gateway could claim any address" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  mesh_proxy[] = {
+    { "concurrency", F_INT, F_USED, 0, NULL, NULL },
+    { "drainDuration", F_TIME, F_USED, 0, NULL, NULL },
+    { "terminationDrainDuration", F_TIME, F_NONE, 0, NULL,
+      "who stops the gateway says how long it waits" },
+    { "gatewayTopology", F_MAP, F_USED, 0, gateway_topology, NULL },
+    { "caCertificatesPem", F_STRS, F_LATER, 0, NULL,
+      "give all of them with --mesh-ca" },
+    { "tracing", F_ANY, F_NONE, 0, NULL, "no spans are made here" },
+    { "proxyHeaders", F_ANY, F_NONE, 0, NULL,
+      "none of those headers is sent" },
+    { "proxyMetadata", F_ANY, F_NONE, 0, NULL, BY_ENVOY },
+    { "runtimeValues", F_ANY, F_NONE, 0, NULL, BY_ENVOY },
+    { "extraStatTags", F_ANY, F_NONE, 0, NULL, BY_ENVOY },
+    { "proxyStatsMatcher", F_ANY, F_NONE, 0, NULL, BY_ENVOY },
+    { "holdApplicationUntilProxyStarts", F_BOOL, F_NONE, 0, NULL, MESH_SIDE },
+    { "image", F_ANY, F_NONE, 0, NULL, BY_ENVOY },
+    { "configPath", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "binaryPath", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "serviceCluster", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "tracingServiceName", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "discoveryAddress", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "statsdUdpAddress", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "envoyMetricsService", F_ANY, F_NONE, 0, NULL, BY_ENVOY },
+    { "envoyAccessLogService", F_ANY, F_NONE, 0, NULL, BY_ENVOY },
+    { "proxyAdminPort", F_INT, F_NONE, 0, NULL, BY_ENVOY },
+    { "statusPort", F_INT, F_NONE, 0, NULL, BY_ENVOY },
+    { "controlPlaneAuthPolicy", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "customConfigFile", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "proxyBootstrapTemplatePath", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "statNameLength", F_INT, F_NONE, 0, NULL, BY_ENVOY },
+    { "interceptionMode", F_STR, F_NONE, 0, NULL, MESH_SIDE },
+    { "meshId", F_STR, F_IDLE, 0, NULL, IDLE },
+    { "readinessProbe", F_ANY, F_NONE, 0, NULL, BY_ENVOY },
+    { "privateKeyProvider", F_ANY, F_NONE, 0, NULL, BY_ENVOY },
+    { "fileFlushInterval", F_TIME, F_NONE, 0, NULL,
+      "lines are written at once" },
+    { "fileFlushMinSizeKb", F_INT, F_NONE, 0, NULL,
+      "lines are written at once" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  file_log_format[] = {
+    { "text", F_STR, F_USED, 0, NULL, NULL },
+    { "labels", F_ANY, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  file_access_log[] = {
+    { "path", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "logFormat", F_MAP, F_USED, 0, file_log_format, NULL },
+    { "omitEmptyValues", F_BOOL, F_LATER, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+#define NO_PROVIDER  "it is not asked for by what is rendered"
+
+static const field_t  extension_provider[] = {
+    { "name", F_STR, F_USED, F_MUST, NULL, NULL },
+    { "envoyFileAccessLog", F_MAP, F_USED, 0, file_access_log, NULL },
+    { "envoyExtAuthzHttp", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "envoyExtAuthzGrpc", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "envoyHttpAls", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "envoyTcpAls", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "envoyOtelAls", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "zipkin", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "datadog", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "stackdriver", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "skywalking", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "opentelemetry", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "prometheus", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "lightstep", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { "sds", F_ANY, F_NONE, 0, NULL, NO_PROVIDER },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  default_providers[] = {
+    { "accessLogging", F_STRS, F_USED, 0, NULL, NULL },
+    { "metrics", F_STRS, F_NONE, 0, NULL, "egress_metrics has them all" },
+    { "tracing", F_STRS, F_NONE, 0, NULL, "no spans are made here" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  mesh_traffic_policy[] = {
+    { "connectionPool", F_MAP, F_USED, 0, connection_pool, NULL },
+    { "outlierDetection", F_MAP, F_USED, 0, outlier_detection, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  tls_defaults[] = {
+    { "minProtocolVersion", F_WORD, F_USED, 0, NULL,
+      "TLS_AUTO|TLSV1_2|TLSV1_3" },
+    { "cipherSuites", F_STRS, F_USED, 0, NULL, NULL },
+    { "ecdhCurves", F_STRS, F_LATER, 0, NULL, "OpenSSL's are used" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -589,9 +1247,9 @@ static const field_t  path_normalization[] = {
 
 static const field_t  mesh_config[] = {
     { "outboundTrafficPolicy", F_MAP, F_USED, 0, outbound_policy, NULL },
-    { "accessLogFile", F_STR, F_WARN, 0, NULL, NULL },
-    { "accessLogFormat", F_STR, F_WARN, 0, NULL, NULL },
-    { "accessLogEncoding", F_STR, F_WARN, 0, NULL, NULL },
+    { "accessLogFile", F_STR0, F_USED, 0, NULL, NULL },
+    { "accessLogFormat", F_STR0, F_USED, 0, NULL, NULL },
+    { "accessLogEncoding", F_WORD, F_USED, 0, NULL, "TEXT|JSON" },
     { "trustDomain", F_STR, F_USED, 0, NULL, NULL },
     { "trustDomainAliases", F_STRS, F_USED, 0, NULL, NULL },
     { "rootNamespace", F_STR, F_LATER, 0, NULL, "say it with "
@@ -599,88 +1257,174 @@ static const field_t  mesh_config[] = {
     { "pathNormalization", F_MAP, F_USED, 0, path_normalization, NULL },
     { "caCertificates", F_ANY, F_LATER, 0, NULL, "give all of them with "
       "--mesh-ca" },
-    { "connectTimeout", F_STR, F_LATER, 0, NULL, NULL },
-    { "tcpKeepalive", F_ANY, F_LATER, 0, NULL, NULL },
-    { "h2UpgradePolicy", F_STR, F_LATER, 0, NULL, NULL },
-    { "defaultServiceExportTo", F_STRS, F_LATER, 0, NULL, NULL },
-    { "defaultVirtualServiceExportTo", F_STRS, F_LATER, 0, NULL, NULL },
-    { "defaultDestinationRuleExportTo", F_STRS, F_LATER, 0, NULL, NULL },
-    { "defaultHttpRetryPolicy", F_ANY, F_LATER, 0, NULL, NULL },
-    { "defaultTrafficPolicy", F_ANY, F_LATER, 0, NULL, NULL },
-    { "discoverySelectors", F_ANY, F_LATER, 0, NULL, NULL },
-    { "serviceEntryVisibility", F_ANY, F_LATER, 0, NULL, NULL },
-    { "tlsDefaults", F_ANY, F_LATER, 0, NULL, NULL },
-    { "meshMTLS", F_ANY, F_LATER, 0, NULL, NULL },
-    { "localityLbSetting", F_ANY, F_NONE, 0, NULL, NULL },
-    { "zoneAwareLbSetting", F_ANY, F_NONE, 0, NULL, NULL },
-    { "dnsRefreshRate", F_STR, F_NONE, 0, NULL, NULL },
-    { "disableEnvoyListenerLog", F_BOOL, F_NONE, 0, NULL, NULL },
-    { "enableEnvoyAccessLogService", F_BOOL, F_NONE, 0, NULL, NULL },
-    { "enablePrometheusMerge", F_BOOL, F_NONE, 0, NULL, NULL },
-    { "inboundClusterStatName", F_STR, F_NONE, 0, NULL, NULL },
-    { "outboundClusterStatName", F_STR, F_NONE, 0, NULL, NULL },
-    { "inboundTrafficPolicy", F_ANY, F_NONE, 0, NULL, NULL },
-    { "protocolDetectionTimeout", F_STR, F_NONE, 0, NULL, NULL },
-    { "hboneIdleTimeout", F_STR, F_NONE, 0, NULL, NULL },
-    { "serviceSettings", F_ANY, F_NONE, 0, NULL, NULL },
-    { "serviceScopeConfigs", F_ANY, F_NONE, 0, NULL, NULL },
-    { "ca", F_ANY, F_NONE, 0, NULL, NULL },
-    { "certificates", F_ANY, F_NONE, 0, NULL, NULL },
-    { "configSources", F_ANY, F_NONE, 0, NULL, NULL },
-    { "ingressClass", F_STR, F_NONE, 0, NULL, NULL },
-    { "ingressService", F_STR, F_NONE, 0, NULL, NULL },
-    { "ingressControllerMode", F_STR, F_NONE, 0, NULL, NULL },
-    { "ingressSelector", F_STR, F_NONE, 0, NULL, NULL },
-    { "proxyListenPort", F_INT, F_NONE, 0, NULL, NULL },
-    { "proxyInboundListenPort", F_INT, F_NONE, 0, NULL, NULL },
-    { "proxyHttpPort", F_INT, F_NONE, 0, NULL, NULL },
-    { "enableTracing", F_BOOL, F_NONE, 0, NULL, NULL },
-    { "enableAutoMtls", F_BOOL, F_NONE, 0, NULL, NULL },
-    { "defaultConfig", F_ANY, F_NONE, 0, NULL, NULL },
-    { "extensionProviders", F_ANY, F_NONE, 0, NULL, NULL },
-    { "defaultProviders", F_ANY, F_NONE, 0, NULL, NULL },
+    { "connectTimeout", F_TIME, F_USED, 0, NULL, NULL },
+    { "tcpKeepalive", F_MAP, F_USED, 0, tcp_keepalive, NULL },
+    { "h2UpgradePolicy", F_WORD, F_USED, 0, NULL, "DO_NOT_UPGRADE|UPGRADE" },
+    { "defaultServiceExportTo", F_STRS, F_USED, 0, NULL, NULL },
+    { "defaultVirtualServiceExportTo", F_STRS, F_USED, 0, NULL, NULL },
+    { "defaultDestinationRuleExportTo", F_STRS, F_USED, 0, NULL, NULL },
+    { "defaultHttpRetryPolicy", F_MAP, F_USED, 0, http_retries, NULL },
+    { "defaultTrafficPolicy", F_MAP, F_USED, 0, mesh_traffic_policy, NULL },
+    { "discoverySelectors", F_ANY, F_LATER, 0, NULL, "leave out of the input "
+      "what Istio shall not see" },
+    { "serviceEntryVisibility", F_ANY, F_LATER, 0, NULL, "write exportTo" },
+    { "tlsDefaults", F_MAP, F_USED, 0, tls_defaults, NULL },
+    { "meshMTLS", F_MAP, F_USED, 0, tls_defaults, NULL },
+    { "localityLbSetting", F_MAP, F_LATER, 0, locality_setting,
+      "write it into a DestinationRule" },
+    { "zoneAwareLbSetting", F_ANY, F_NONE, 0, NULL,
+      "services are outside of the mesh's zones" },
+    { "dnsRefreshRate", F_STR, F_NONE, 0, NULL,
+      "a name is asked for again when its TTL is over" },
+    { "disableEnvoyListenerLog", F_BOOL, F_NONE, 0, NULL,
+      "a connection has one line in one log" },
+    { "enableEnvoyAccessLogService", F_BOOL, F_LATER, 0, NULL,
+      "logs are written to files" },
+    { "enablePrometheusMerge", F_BOOL, F_NONE, 0, NULL, MESH_SIDE },
+    { "inboundClusterStatName", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "outboundClusterStatName", F_STR, F_NONE, 0, NULL, BY_ENVOY },
+    { "inboundTrafficPolicy", F_ANY, F_NONE, 0, NULL, MESH_SIDE },
+    { "protocolDetectionTimeout", F_STR, F_NONE, 0, NULL, MESH_SIDE },
+    { "hboneIdleTimeout", F_STR, F_NONE, 0, NULL, MESH_SIDE },
+    { "serviceSettings", F_ANY, F_NONE, 0, NULL, "it is about clusters" },
+    { "serviceScopeConfigs", F_ANY, F_NONE, 0, NULL, "it is about clusters" },
+    { "ca", F_ANY, F_NONE, 0, NULL, "see --mesh-certificate" },
+    { "certificates", F_ANY, F_NONE, 0, NULL, "Istio's own parts use them" },
+    { "configSources", F_ANY, F_NONE, 0, NULL, "the input is the source" },
+    { "ingressClass", F_STR, F_NONE, 0, NULL, "no Ingress is read" },
+    { "ingressService", F_STR, F_NONE, 0, NULL, "no Ingress is read" },
+    { "ingressControllerMode", F_STR, F_NONE, 0, NULL, "no Ingress is read" },
+    { "ingressSelector", F_STR, F_NONE, 0, NULL, "no Ingress is read" },
+    { "proxyListenPort", F_INT, F_NONE, 0, NULL, MESH_SIDE },
+    { "proxyInboundListenPort", F_INT, F_NONE, 0, NULL, MESH_SIDE },
+    { "proxyHttpPort", F_INT, F_NONE, 0, NULL, MESH_SIDE },
+    { "enableTracing", F_BOOL, F_NONE, 0, NULL, "no spans are made here" },
+    { "enableAutoMtls", F_BOOL, F_NONE, 0, NULL,
+      "ISTIO_MUTUAL towards a service has to be asked for" },
+    { "defaultConfig", F_MAP, F_USED, 0, mesh_proxy, NULL },
+    { "extensionProviders", F_MAPS, F_USED, 0, extension_provider, NULL },
+    { "defaultProviders", F_MAP, F_USED, 0, default_providers, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
+
+#define INSTALLS  "it says how Istio is installed"
 
 static const field_t  istio_operator[] = {
     { "meshConfig", F_MAP, F_USED, 0, mesh_config, NULL },
-    { "profile", F_STR, F_NONE, 0, NULL, NULL },
-    { "components", F_ANY, F_NONE, 0, NULL, NULL },
-    { "values", F_ANY, F_NONE, 0, NULL, NULL },
-    { "hub", F_STR, F_NONE, 0, NULL, NULL },
-    { "tag", F_ANY, F_NONE, 0, NULL, NULL },
-    { "revision", F_STR, F_NONE, 0, NULL, NULL },
-    { "namespace", F_STR, F_NONE, 0, NULL, NULL },
+    { "profile", F_STR, F_NONE, 0, NULL, INSTALLS },
+    { "components", F_ANY, F_NONE, 0, NULL, INSTALLS },
+    { "values", F_ANY, F_NONE, 0, NULL, INSTALLS },
+    { "unvalidatedValues", F_ANY, F_NONE, 0, NULL, INSTALLS },
+    { "installPackagePath", F_STR, F_NONE, 0, NULL, INSTALLS },
+    { "compatibilityVersion", F_STR, F_NONE, 0, NULL, INSTALLS },
+    { "hub", F_STR, F_NONE, 0, NULL, INSTALLS },
+    { "tag", F_ANY, F_NONE, 0, NULL, INSTALLS },
+    { "revision", F_STR, F_NONE, 0, NULL, INSTALLS },
+    { "namespace", F_STR, F_NONE, 0, NULL, INSTALLS },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+/* of Kubernetes' own kinds, what is read */
+
+static const field_t  config_map[] = {
+    { "mesh", F_STR, F_USED, 0, NULL, NULL },
+    { "meshNetworks", F_ANY, F_NONE, 0, NULL, "it is about other networks" },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  secret[] = {
+    { "type", F_STR, F_USED, 0, NULL, NULL },
+    { "data", F_LABELS, F_USED, 0, NULL, NULL },
+    { "stringData", F_LABELS, F_USED, 0, NULL, NULL },
+    { "immutable", F_BOOL, F_IDLE, 0, NULL, IDLE },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  kube_port[] = {
+    { "name", F_STR, F_USED, 0, NULL, NULL },
+    { "port", F_PORT, F_USED, 0, NULL, NULL },
+    { "appProtocol", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  kube_service[] = {
+    { "ports", F_MAPS, F_USED, 0, kube_port, NULL },
+    { "type", F_STR, F_USED, 0, NULL, NULL },
+    { "externalName", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  kube_address[] = {
+    { "ip", F_STR, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  kube_subset[] = {
+    { "addresses", F_MAPS, F_USED, 0, kube_address, NULL },
+    { "ports", F_MAPS, F_USED, 0, kube_port, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  kube_endpoints[] = {
+    { "subsets", F_MAPS, F_USED, 0, kube_subset, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  slice_conditions[] = {
+    { "ready", F_BOOL, F_USED, 0, NULL, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  slice_endpoint[] = {
+    { "addresses", F_STRS, F_USED, 0, NULL, NULL },
+    { "conditions", F_MAP, F_USED, 0, slice_conditions, NULL },
+    { NULL, 0, 0, 0, NULL, NULL }
+};
+
+static const field_t  kube_slice[] = {
+    { "endpoints", F_MAPS, F_USED, 0, slice_endpoint, NULL },
+    { "ports", F_MAPS, F_USED, 0, kube_port, NULL },
+    { "addressType", F_STR, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
 
-static const kind_t  kinds[] = {
-    { "ServiceEntry", "networking.istio.io", service_entry, NULL },
-    { "Gateway", "networking.istio.io", gateway, NULL },
-    { "VirtualService", "networking.istio.io", virtual_service, NULL },
-    { "DestinationRule", "networking.istio.io", destination_rule, NULL },
-    { "EnvoyFilter", "networking.istio.io", envoy_filter, NULL },
-    { "AuthorizationPolicy", "security.istio.io", authorization_policy,
-      NULL },
-    { "IstioOperator", "install.istio.io", istio_operator, NULL },
+#define NETWORKING  "networking.istio.io"
+#define SECURITY    "security.istio.io"
 
-    { "Sidecar", "networking.istio.io", NULL, "may narrow what is reached" },
-    { "WorkloadEntry", "networking.istio.io", NULL,
-      "may be where a service is" },
-    { "WorkloadGroup", "networking.istio.io", NULL,
-      "may be where a service is" },
-    { "ProxyConfig", "networking.istio.io", NULL, "configures the gateway" },
-    { "WasmPlugin", "extensions.istio.io", NULL, "may refuse requests" },
-    { "PeerAuthentication", "security.istio.io", NULL,
-      "may demand mTLS from clients" },
-    { "RequestAuthentication", "security.istio.io", NULL,
+const kind_t  schema_kinds[] = {
+    { "ServiceEntry", NETWORKING, "spec", service_entry, 0, NULL },
+    { "WorkloadEntry", NETWORKING, "spec", endpoint, 0, NULL },
+    { "Gateway", NETWORKING, "spec", gateway, 0, NULL },
+    { "VirtualService", NETWORKING, "spec", virtual_service, 0, NULL },
+    { "DestinationRule", NETWORKING, "spec", destination_rule, 0, NULL },
+    { "EnvoyFilter", NETWORKING, "spec", envoy_filter, 0, NULL },
+    { "Sidecar", NETWORKING, "spec", sidecar, 1, NULL },
+    { "ProxyConfig", NETWORKING, "spec", proxy_config, 1, NULL },
+    { "AuthorizationPolicy", SECURITY, "spec", authorization_policy, 1,
+      NULL },
+    { "PeerAuthentication", SECURITY, "spec", peer_authentication, 1, NULL },
+    { "Telemetry", "telemetry.istio.io", "spec", telemetry, 1, NULL },
+    { "IstioOperator", "install.istio.io", "spec", istio_operator, 1, NULL },
+    { "ConfigMap", "", "data", config_map, 1, NULL },
+    { "Secret", "", NULL, secret, 1, NULL },
+    { "Service", "", "spec", kube_service, 1, NULL },
+    { "Endpoints", "", NULL, kube_endpoints, 1, NULL },
+    { "EndpointSlice", "discovery.k8s.io", NULL, kube_slice, 1, NULL },
+
+    /* no rows: refused where they select the gateway, else skipped */
+
+    { "RequestAuthentication", SECURITY, "spec", NULL, 1,
       "may demand a token from clients" },
-    { NULL, NULL, NULL, NULL }
+    { "WasmPlugin", "extensions.istio.io", "spec", NULL, 1,
+      "may refuse requests" },
+    { "TrafficExtension", "extensions.istio.io", "spec", NULL, 1,
+      "may refuse requests" },
+    { NULL, NULL, NULL, NULL, 0, NULL }
 };
 
 
-static const field_t  metadata[] = {
+const field_t  schema_metadata[] = {
     { "name", F_STR, F_USED, F_MUST, NULL, NULL },
     { "namespace", F_STR, F_USED, 0, NULL, NULL },
     { "labels", F_ANY, F_USED, 0, NULL, NULL },
@@ -697,658 +1441,11 @@ static const field_t  metadata[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
-static const field_t  document[] = {
+const field_t  schema_document[] = {
     { "apiVersion", F_STR, F_USED, F_MUST, NULL, NULL },
     { "kind", F_STR, F_USED, F_MUST, NULL, NULL },
-    { "metadata", F_MAP, F_USED, F_MUST, metadata, NULL },
+    { "metadata", F_MAP, F_USED, F_MUST, schema_metadata, NULL },
     { "spec", F_ANY, F_USED, 0, NULL, NULL },
     { "status", F_ANY, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
-
-
-int
-schema_check(node_t *doc)
-{
-    node_t        *spec;
-    const char    *name;
-    const kind_t  *kind;
-
-    if (schema_header(doc, &kind) != 0) {
-        return 0;
-    }
-
-    if (schema_fields(doc, document, "the manifest") != 0) {
-        return 0;
-    }
-
-    if (schema_names(node_get(doc, "metadata")) != 0) {
-        return 0;
-    }
-
-    name = kind->kind;
-    spec = node_get(doc, "spec");
-
-    if (spec == NULL || (spec->kind == NODE_SCALAR && spec->plain
-                         && *spec->text == '\0'))
-    {
-        if (strcmp(name, "AuthorizationPolicy") != 0
-            && strcmp(name, "IstioOperator") != 0)
-        {
-            diag(DIAG_ERROR, &doc->pos, "MISSING",
-                 "%s must have \"spec\"", name);
-            return 0;
-        }
-
-        return 1;
-    }
-
-    if (spec->kind != NODE_MAP) {
-        schema_wrong(spec, "a mapping");
-        return 0;
-    }
-
-    return schema_fields(spec, kind->spec, name) == 0;
-}
-
-
-int
-schema_rate_limit(node_t *config)
-{
-    if (config->kind != NODE_MAP) {
-        return schema_wrong(config, "a mapping");
-    }
-
-    return schema_fields(config, local_rate_limit, "the local rate limit");
-}
-
-
-/*
- * What is not rendered is refused only where it would count: in the rule for
- * a sidecar, or for another workload, it changes nothing here.
- */
-
-int
-schema_refused(node_t *node)
-{
-    int      n;
-    node_t  *child;
-
-    n = 0;
-
-    if (node == NULL) {
-        return 0;
-    }
-
-    if (node->refusal) {
-        diag(DIAG_ERROR, &node->key->pos, "UNSUPPORTED", "%s",
-             node->refusal);
-        node->refusal = NULL;
-        n++;
-    }
-
-    for (child = node->child; child; child = child->next) {
-        n += schema_refused(child);
-    }
-
-    return n;
-}
-
-
-/* RFC 1123, as Kubernetes has it */
-
-static int
-schema_names(node_t *meta)
-{
-    size_t       i;
-    node_t      *n;
-
-    static const char  *keys[] = { "name", "namespace" };
-
-    for (i = 0; i < 2; i++) {
-        n = node_get(meta, keys[i]);
-
-        if (n && (strlen(n->text) > 253
-                  || strspn(n->text, "abcdefghijklmnopqrstuvwxyz0123456789-.")
-                     != strlen(n->text)))
-        {
-            diag(DIAG_ERROR, &n->pos, "VALUE",
-                 "\"%s\" has other characters than a-z, 0-9, \"-\" and "
-                 "\".\"", keys[i]);
-            return -1;
-        }
-    }
-
-    return 0;
-}
-
-
-/* -1: nothing to convert, which has been said */
-
-static int
-schema_header(node_t *doc, const kind_t **kind)
-{
-    size_t       len;
-    node_t      *n;
-    const char  *version, *name;
-
-    if (doc->kind != NODE_MAP) {
-        diag(DIAG_ERROR, &doc->pos, "SYNTAX",
-             "this is not a manifest: \"apiVersion:\" and \"kind:\" are "
-             "expected");
-        return -1;
-    }
-
-    version = node_text(doc, "apiVersion");
-    name = node_text(doc, "kind");
-
-    if (version == NULL || name == NULL) {
-        diag(DIAG_ERROR, &doc->pos, "MISSING", "a manifest must have \"%s\"",
-             version ? "kind" : "apiVersion");
-        return -1;
-    }
-
-    n = node_get(doc, "kind");
-    len = strcspn(version, "/");
-
-    for (*kind = kinds; (*kind)->kind; (*kind)++) {
-
-        if (strcmp((*kind)->kind, name) != 0) {
-            continue;
-        }
-
-        if (strncmp((*kind)->group, version, len) != 0
-            || (*kind)->group[len] != '\0')
-        {
-            diag(DIAG_ERROR, &node_get(doc, "apiVersion")->pos, "KIND",
-                 "kind %s of \"%s\" is not converted, that of \"%s\" is",
-                 name, version, (*kind)->group);
-            return -1;
-        }
-
-        if ((*kind)->refusal) {
-            diag(DIAG_ERROR, &n->pos, "UNSUPPORTED",
-                 "kind %s is not converted yet, and it %s: take it out of the "
-                 "input to convert without it", name, (*kind)->refusal);
-            return -1;
-        }
-
-        if (strcmp(version + len, "/v1") != 0
-            && strcmp(version + len, "/v1beta1") != 0
-            && strcmp(version + len, "/v1alpha3") != 0
-            && strcmp(version + len, "/v1alpha1") != 0)
-        {
-            diag(DIAG_ERROR, &node_get(doc, "apiVersion")->pos, "VALUE",
-                 "unknown version \"%s\" of kind %s", version, name);
-            return -1;
-        }
-
-        return 0;
-    }
-
-    return schema_other(doc);
-}
-
-
-/* what is not of Istio can be left out; a slip of the pen can not */
-
-static int
-schema_other(node_t *doc)
-{
-    size_t         best, n;
-    node_t        *node;
-    const char    *name, *version;
-    const kind_t  *kind, *nearest;
-
-    version = node_text(doc, "apiVersion");
-    name = node_text(doc, "kind");
-    node = node_get(doc, "kind");
-
-    if (strncmp(version, "gateway.networking.k8s.io/", 26) == 0) {
-        diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
-             "kind %s of the Gateway API is not converted yet: take it out of "
-             "the input to convert without it", name);
-        return -1;
-    }
-
-    best = strstr(version, "istio") ? 4 : 3;
-    nearest = NULL;
-
-    for (kind = kinds; kind->kind; kind++) {
-        n = schema_distance(kind->kind, name);
-
-        if (n < best) {
-            best = n;
-            nearest = kind;
-        }
-    }
-
-    if (nearest
-        || (strstr(version, "istio.io/") && strncmp(version, "telemetry.", 10)))
-    {
-        diag(DIAG_ERROR, &node->pos, "KIND",
-             "unknown kind \"%s\" in \"%s\"%s%s%s", name, version,
-             nearest ? ", did you mean \"" : "",
-             nearest ? nearest->kind : "", nearest ? "\"?" : "");
-        return -1;
-    }
-
-    diag(DIAG_NOTE, &node->pos, "SKIPPED",
-         "kind %s has no effect here, skipped", name);
-
-    return -1;
-}
-
-
-static int
-schema_fields(node_t *map, const field_t *fields, const char *where)
-{
-    int             rc;
-    node_t         *n;
-    const field_t  *f;
-
-    rc = 0;
-
-    for (n = map->child; n; n = n->next) {
-
-        for (f = fields; f->name; f++) {
-            if (strcmp(f->name, n->key->text) == 0) {
-                break;
-            }
-        }
-
-        if (f->name == NULL) {
-            schema_unknown(n->key, fields, where);
-            rc = -1;
-            continue;
-        }
-
-        if (schema_field(n, f, where) != 0) {
-            rc = -1;
-        }
-    }
-
-    for (f = fields; f->name; f++) {
-        if (f->required == F_MUST && node_get(map, f->name) == NULL) {
-            diag(DIAG_ERROR, &map->pos, "MISSING", "%s must have \"%s\"",
-                 where, f->name);
-            rc = -1;
-        }
-    }
-
-    return rc;
-}
-
-
-static int
-schema_field(node_t *node, const field_t *f, const char *where)
-{
-    switch (f->use) {
-
-    case F_LATER:
-        node->refusal = xprintf("\"%s\" of %s is not rendered yet: %s",
-                                f->name, where, f->words ? f->words
-                                : "remove it, if what it does can be done "
-                                  "without");
-        break;
-
-    case F_NEVER:
-        node->refusal = xprintf("\"%s\" of %s cannot be enforced here",
-                                f->name, where);
-        break;
-
-    case F_NONE:
-        diag(DIAG_NOTE, &node->key->pos, "NOEFFECT",
-             "\"%s\" of %s has no effect at an egress gateway",
-             f->name, where);
-        break;
-
-    case F_WARN:
-        diag(DIAG_WARNING, &node->key->pos, "UNSUPPORTED",
-             "\"%s\" is not rendered yet: see --access-log", f->name);
-        break;
-
-    default:
-        break;
-    }
-
-    return schema_type(node, f);
-}
-
-
-static int
-schema_type(node_t *node, const field_t *f)
-{
-    switch (f->type) {
-
-    case F_ANY:
-        return 0;
-
-    case F_MAP:
-        if (node->kind != NODE_MAP) {
-            return schema_wrong(node, "a mapping");
-        }
-
-        return schema_fields(node, f->fields, f->name);
-
-    case F_LABELS:
-    case F_PORTS:
-        if (node->kind != NODE_MAP) {
-            return schema_wrong(node, "a mapping");
-        }
-
-        for (node = node->child; node; node = node->next) {
-            if (node->kind != NODE_SCALAR) {
-                return schema_wrong(node, "a value");
-            }
-
-            if (f->type == F_PORTS && schema_number(node, 1, 65535) != 0) {
-                return -1;
-            }
-        }
-
-        return 0;
-
-    case F_STRS:
-    case F_MAPS:
-        return schema_list(node, f);
-
-    default:
-        return schema_scalar(node, f);
-    }
-}
-
-
-static int
-schema_wrong(node_t *node, const char *expected)
-{
-    static const char  *names[] = { "a value", "a list", "a mapping" };
-
-    diag(DIAG_ERROR, &node->pos, "TYPE", "%s%s%sis %s, %s was expected",
-         node->key ? "\"" : "", node->key ? node->key->text : "",
-         node->key ? "\" " : "this ", names[node->kind], expected);
-
-    return -1;
-}
-
-
-static int
-schema_list(node_t *node, const field_t *f)
-{
-    int      rc;
-    node_t  *n;
-    field_t  item;
-
-    if (node->kind != NODE_LIST) {
-        return schema_wrong(node, "a list");
-    }
-
-    if (f->required && node->child == NULL) {
-        diag(DIAG_ERROR, &node->pos, "MISSING",
-             "\"%s\" is empty: remove it, or say what it is for", f->name);
-        return -1;
-    }
-
-    rc = 0;
-    item = *f;
-    item.type = F_STR;
-
-    for (n = node->child; n; n = n->next) {
-
-        if (f->type == F_STRS) {
-            rc |= schema_scalar(n, &item);
-
-        } else if (n->kind != NODE_MAP) {
-            rc |= schema_wrong(n, "a mapping");
-
-        } else if (f->fields) {
-            rc |= schema_fields(n, f->fields, f->name);
-        }
-    }
-
-    return rc;
-}
-
-
-static int
-schema_scalar(node_t *node, const field_t *f)
-{
-    char        *end;
-    const char  *s;
-
-    if (node->kind != NODE_SCALAR) {
-        return schema_wrong(node, "a value");
-    }
-
-    s = node->text;
-
-    switch (f->type) {
-
-    case F_INT:
-        return schema_number(node, 0, 2147483647);
-
-    case F_PORT:
-        return schema_number(node, 1, 65535);
-
-    case F_BOOL:
-        if (!node->plain || (strcmp(s, "true") && strcmp(s, "false"))) {
-            return schema_wrong(node, "true or false");
-        }
-
-        return 0;
-
-    case F_TIME:
-        if (schema_time(s) != 0) {
-            return schema_wrong(node, "a time like \"10s\"");
-        }
-
-        return 0;
-
-    case F_WORD:
-        return schema_word(node, f->words);
-
-    default: /* F_STR */
-        if (*s == '\0') {
-            diag(DIAG_ERROR, &node->pos, "VALUE", "\"%s\" is empty", f->name);
-            return -1;
-        }
-
-        (void) strtod(s, &end);
-
-        if (node->plain
-            && (*end == '\0' || strcmp(s, "true") == 0
-                || strcmp(s, "false") == 0 || strcmp(s, "null") == 0
-                || strcmp(s, "~") == 0))
-        {
-            diag(DIAG_ERROR, &node->pos, "TYPE",
-                 "\"%s\" wants a string: write \"%s\" in quotes",
-                 f->name, s);
-            return -1;
-        }
-
-        return 0;
-    }
-}
-
-
-/* decimal, and nothing that another reader of YAML takes for octal */
-
-static int
-schema_number(node_t *node, long min, long max)
-{
-    long         n;
-    const char  *s;
-
-    s = node->text;
-
-    if (!node->plain || *s == '\0' || strspn(s, "0123456789") != strlen(s)
-        || (*s == '0' && s[1]))
-    {
-        return schema_wrong(node, "a number");
-    }
-
-    errno = 0;
-    n = strtol(s, NULL, 10);
-
-    if (errno || n < min || n > max) {
-        diag(DIAG_ERROR, &node->pos, "VALUE",
-             "\"%s\" has to be from %ld to %ld", node->key->text, min, max);
-        return -1;
-    }
-
-    return 0;
-}
-
-
-static int
-schema_time(const char *s)
-{
-    size_t  n;
-
-    if (*s == '\0') {
-        return -1;
-    }
-
-    while (*s) {
-        n = strspn(s, "0123456789.");
-
-        if (n == 0) {
-            return -1;
-        }
-
-        s += n;
-
-        if (strncmp(s, "ms", 2) == 0) {
-            s += 2;
-
-        } else if (*s == 's' || *s == 'm' || *s == 'h') {
-            s++;
-
-        } else {
-            return -1;
-        }
-    }
-
-    return 0;
-}
-
-
-static int
-schema_word(node_t *node, const char *words)
-{
-    size_t       len, n, best;
-    const char  *p, *nearest;
-    char         word[64];
-
-    best = 4;
-    nearest = NULL;
-
-    for (p = words; *p; p += len + (p[len] == '|')) {
-        len = strcspn(p, "|");
-
-        memcpy(word, p, len);
-        word[len] = '\0';
-
-        if (strcmp(word, node->text) == 0) {
-            return 0;
-        }
-
-        /* Istio takes protocols in any case, and nothing else */
-
-        if (strcmp(node->key->text, "protocol") == 0
-            && strcasecmp(word, node->text) == 0)
-        {
-            strcpy(node->text, word);
-            return 0;
-        }
-
-        n = schema_distance(word, node->text);
-
-        if (n < best) {
-            best = n;
-            nearest = p;
-        }
-    }
-
-    if (nearest) {
-        diag(DIAG_ERROR, &node->pos, "VALUE",
-             "unknown value \"%s\", did you mean \"%.*s\"?", node->text,
-             (int) strcspn(nearest, "|"), nearest);
-
-    } else {
-        diag(DIAG_ERROR, &node->pos, "VALUE",
-             "unknown value \"%s\", it has to be one of %s", node->text,
-             words);
-    }
-
-    return -1;
-}
-
-
-static void
-schema_unknown(node_t *key, const field_t *fields, const char *where)
-{
-    size_t          n, best;
-    const field_t  *f, *nearest;
-
-    best = 4;
-    nearest = NULL;
-
-    for (f = fields; f->name; f++) {
-        n = schema_distance(f->name, key->text);
-
-        if (n < best) {
-            best = n;
-            nearest = f;
-        }
-    }
-
-    diag(DIAG_ERROR, &key->pos, "FIELD", "unknown field \"%s\" in %s%s%s%s",
-         key->text, where, nearest ? ", did you mean \"" : "",
-         nearest ? nearest->name : "", nearest ? "\"?" : "");
-}
-
-
-/* Levenshtein's, of what is short enough; case counts for nothing */
-
-static size_t
-schema_distance(const char *a, const char *b)
-{
-    size_t  i, j, la, lb, cost, prev, next, row[64];
-
-    la = strlen(a);
-    lb = strlen(b);
-
-    if (la >= 64 || lb >= 64) {
-        return 64;
-    }
-
-    for (j = 0; j <= lb; j++) {
-        row[j] = j;
-    }
-
-    for (i = 1; i <= la; i++) {
-        prev = row[0];
-        row[0] = i;
-
-        for (j = 1; j <= lb; j++) {
-            cost = tolower((unsigned char) a[i - 1])
-                   != tolower((unsigned char) b[j - 1]);
-
-            next = prev + cost;
-
-            if (row[j] + 1 < next) {
-                next = row[j] + 1;
-            }
-
-            if (row[j - 1] + 1 < next) {
-                next = row[j - 1] + 1;
-            }
-
-            prev = row[j];
-            row[j] = next;
-        }
-    }
-
-    return row[lb];
-}

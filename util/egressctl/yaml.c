@@ -5,7 +5,6 @@
 
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +24,7 @@ typedef struct {
     source_t        *source;
     node_t          *stack[YAML_MAX_DEPTH];
     node_t          *key[YAML_MAX_DEPTH];
+    node_t          *end[YAML_MAX_DEPTH];    /* the last value so far */
     size_t           depth;
     size_t           nodes;
     node_t          *first;
@@ -33,6 +33,7 @@ typedef struct {
 
 
 static source_t *yaml_load(const char *name);
+static node_t *yaml_parse(source_t *source);
 static int yaml_event(yaml_state_t *y, yaml_event_t *event);
 static node_t *yaml_node(yaml_state_t *y, yaml_event_t *event,
     node_kind_e kind);
@@ -49,18 +50,54 @@ static const char *yaml_line(source_t *source, size_t line, size_t *len);
 node_t *
 yaml_read(const char *name)
 {
+    source_t  *source;
+
+    source = yaml_load(name);
+
+    return source ? yaml_parse(source) : NULL;
+}
+
+
+/*
+ * The lines of a block are counted from its first one, which follows the key.
+ * Where its text begins in the line is not known any more.
+ */
+
+node_t *
+yaml_text(node_t *scalar)
+{
+    size_t     i;
+    char      *p;
+    source_t  *source;
+
+    source = xalloc(sizeof(source_t));
+    source->name = scalar->pos.source->name;
+    source->len = strlen(scalar->text);
+
+    i = scalar->plain ? scalar->pos.line - 1 : scalar->pos.line;
+    source->text = xalloc(i + source->len + 1);
+
+    for (p = source->text; i; i--) {
+        *p++ = '\n';
+    }
+
+    memcpy(p, scalar->text, source->len);
+    source->len = strlen(source->text);
+
+    return yaml_parse(source);
+}
+
+
+static node_t *
+yaml_parse(source_t *source)
+{
     int            rc, done;
     yaml_event_t   event;
     yaml_state_t   y;
     yaml_parser_t  parser;
 
     memset(&y, 0, sizeof(yaml_state_t));
-
-    y.source = yaml_load(name);
-
-    if (y.source == NULL) {
-        return NULL;
-    }
+    y.source = source;
 
     if (!yaml_parser_initialize(&parser)) {
         abort();
@@ -205,7 +242,7 @@ yaml_node(yaml_state_t *y, yaml_event_t *event, node_kind_e kind)
 {
     node_t  *node;
 
-    node = xalloc(sizeof(node_t));
+    node = xpiece(sizeof(node_t));
     node->kind = kind;
     node->pos.source = y->source;
     node->pos.line = event->start_mark.line + 1;
@@ -251,7 +288,8 @@ yaml_scalar(yaml_state_t *y, yaml_event_t *event)
         }
     }
 
-    node->text = xstrdup(text);
+    node->text = xpiece(len + 1);
+    memcpy(node->text, text, len);
     node->plain = (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE);
 
     if (y->depth == 0) {
@@ -298,6 +336,7 @@ yaml_open(yaml_state_t *y, yaml_event_t *event, node_kind_e kind,
     }
 
     y->key[y->depth] = NULL;
+    y->end[y->depth] = NULL;
     y->stack[y->depth++] = node;
 
     return 0;
@@ -308,7 +347,7 @@ static int
 yaml_add(yaml_state_t *y, node_t *node)
 {
     size_t   keys;
-    node_t  *parent, *key, *n;
+    node_t  *parent, *key, *last, *n;
 
     parent = y->stack[y->depth - 1];
     key = y->key[y->depth - 1];
@@ -349,14 +388,16 @@ yaml_add(yaml_state_t *y, node_t *node)
     node->key = key;
     y->key[y->depth - 1] = NULL;
 
-    if (parent->last) {
-        parent->last->next = node;
+    last = y->end[y->depth - 1];
+
+    if (last) {
+        last->next = node;
 
     } else {
         parent->child = node;
     }
 
-    parent->last = node;
+    y->end[y->depth - 1] = node;
 
     return 0;
 }
@@ -460,132 +501,6 @@ yaml_line(source_t *source, size_t line, size_t *len)
 
     end = memchr(p, '\n', last - p);
     *len = (end ? end : last) - p;
-
-    return p;
-}
-
-
-node_t *
-node_get(const node_t *map, const char *key)
-{
-    node_t  *n;
-
-    if (map == NULL || map->kind != NODE_MAP) {
-        return NULL;
-    }
-
-    for (n = map->child; n; n = n->next) {
-        if (strcmp(n->key->text, key) == 0) {
-            return n;
-        }
-    }
-
-    return NULL;
-}
-
-
-/* "spec.trafficPolicy.tls" */
-
-node_t *
-node_path(node_t *node, const char *path)
-{
-    char        key[64];
-    size_t      len;
-    const char *dot;
-
-    while (node && *path) {
-        dot = strchr(path, '.');
-        len = dot ? (size_t) (dot - path) : strlen(path);
-
-        if (len >= sizeof(key)) {
-            return NULL;
-        }
-
-        memcpy(key, path, len);
-        key[len] = '\0';
-
-        node = node_get(node, key);
-        path += len + (dot != NULL);
-    }
-
-    return node;
-}
-
-
-const char *
-node_text(const node_t *map, const char *key)
-{
-    node_t  *n;
-
-    n = node_get(map, key);
-
-    return (n && n->kind == NODE_SCALAR) ? n->text : NULL;
-}
-
-
-long
-node_number(const node_t *map, const char *key)
-{
-    long         n;
-    char        *end;
-    const char  *text;
-
-    text = node_text(map, key);
-
-    if (text == NULL || *text == '\0') {
-        return -1;
-    }
-
-    errno = 0;
-    n = strtol(text, &end, 10);
-
-    return (errno || *end || n < 0) ? -1 : n;
-}
-
-
-void *
-xalloc(size_t size)
-{
-    void  *p;
-
-    p = calloc(1, size);
-
-    if (p == NULL) {
-        abort();
-    }
-
-    return p;
-}
-
-
-char *
-xstrdup(const char *s)
-{
-    char  *p;
-
-    p = strdup(s);
-
-    if (p == NULL) {
-        abort();
-    }
-
-    return p;
-}
-
-
-char *
-xprintf(const char *fmt, ...)
-{
-    char     *p;
-    va_list   args;
-
-    va_start(args, fmt);
-
-    if (vasprintf(&p, fmt, args) == -1) {
-        abort();
-    }
-
-    va_end(args);
 
     return p;
 }
