@@ -169,8 +169,8 @@ struct ngx_egress_page_s {
 typedef struct {
     ngx_atomic_t              pid;         /* 0: free; negative: of the one
                                               that gives back for a dead one */
-    ngx_uint_t                gen;
-    ngx_uint_t                stale;       /* files of its own that it can't
+    uint32_t                  gen;
+    uint32_t                  stale;       /* files of its own that it can't
                                               use as they are now */
     ngx_egress_page_t        *pages;
 } ngx_egress_proc_t;
