@@ -49,7 +49,8 @@
 #define NGX_EGRESS_AREA_CORE       1
 #define NGX_EGRESS_AREA_DECISIONS  2
 #define NGX_EGRESS_AREA_AUTHZ      3
-#define NGX_EGRESS_AREAS           4
+#define NGX_EGRESS_AREA_REVOKE     4
+#define NGX_EGRESS_AREAS           5
 
 #define NGX_EGRESS_UNDECIDED       0
 #define NGX_EGRESS_ALLOWED         1
@@ -329,6 +330,15 @@ ngx_int_t ngx_egress_add_listener(ngx_conf_t *cf,
 
 /* a server's sessions are whole ones from now on; ctx may be NULL */
 void ngx_egress_no_resumption(SSL_CTX *ctx);
+
+/*
+ * With "egress_revoke_timeout": has close called, from a timer, when the
+ * verified certificate of an allowed client is not accepted any more.  c is
+ * the socket's connection, whose pool lives as long as its TLS; once for each
+ * connection, more calls do nothing.  NGX_ERROR: out of memory.
+ */
+ngx_int_t ngx_egress_revoke_watch(ngx_connection_t *c,
+    void (*close)(ngx_connection_t *c));
 
 /* reserves an area of the shared zone, at any time of the configuration */
 ngx_int_t ngx_egress_add_area(ngx_conf_t *cf, ngx_uint_t id,

@@ -16,7 +16,7 @@
 
 #define NGX_EGRESS_VERSION        "0.1.0"
 
-#define NGX_EGRESS_ZONE_LAYOUT    1        /* bump on any shared change */
+#define NGX_EGRESS_ZONE_LAYOUT    2        /* bump on any shared change */
 
 #define NGX_EGRESS_REGISTRY_ONLY  0
 #define NGX_EGRESS_ALLOW_ANY      1
@@ -192,6 +192,26 @@ typedef struct {
     unsigned                  stale:1;     /* what is on disk can't be used:
                                               what was read before is */
 } ngx_egress_watch_t;
+
+
+typedef struct ngx_egress_pair_s      ngx_egress_pair_t;
+
+
+/*
+ * A TLS server of nginx's.  Its context is only ever added to: what is read
+ * again belongs to the process, and new handshakes are given it.
+ */
+
+typedef struct {
+    SSL_CTX                  *ctx;
+    ngx_egress_watch_t        own;         /* certificates, then keys */
+    ngx_egress_watch_t        trust;       /* CAs and CRL that there are */
+    ngx_egress_file_t        *client;      /* of trust; or NULL */
+    ngx_egress_file_t        *crl;         /* of trust; or NULL */
+    ngx_uint_t                n;           /* certificates */
+    ngx_egress_pair_t        *pairs;       /* NULL: as nginx read them */
+    ngx_str_t                 error;
+} ngx_egress_listener_t;
 
 
 /*
@@ -390,6 +410,7 @@ struct ngx_egress_conf_s {
     ngx_msec_t                dns_min;
     ngx_msec_t                dns_max;
     ngx_msec_t                dns_stale;
+    ngx_msec_t                revoke_timeout;        /* 0: off */
     ngx_flag_t                strict;
 
     ngx_array_t              *allow;       /* ngx_cidr_t; or NULL */
@@ -674,6 +695,21 @@ ngx_uint_t ngx_egress_tls_current(ngx_egress_service_t *svc,
 
 /* in a worker, often: reads again what listeners' files have changed */
 void ngx_egress_listener_check(ngx_cycle_t *cycle);
+
+/* what the listener's files say now; NULL: l->error says why there is none */
+X509_STORE *ngx_egress_listener_store(ngx_egress_listener_t *l);
+
+
+/* ngx_egress_revoke.c */
+
+/* reserves what old and new workers share, at "egress {" */
+ngx_int_t ngx_egress_revoke_init(ngx_conf_t *cf);
+
+/* in a worker: from now on older ones go by this configuration as well */
+void ngx_egress_revoke_init_process(ngx_cycle_t *cycle);
+
+/* a listener trusts other certificates than before */
+void ngx_egress_revoke_changed(void);
 
 
 /* ngx_egress_tls_verify.c */

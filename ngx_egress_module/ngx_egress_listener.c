@@ -12,28 +12,11 @@
 
 /* a certificate as it was read again */
 
-typedef struct {
+struct ngx_egress_pair_s {
     X509                     *cert;
     EVP_PKEY                 *key;
     STACK_OF(X509)           *chain;
-} ngx_egress_pair_t;
-
-
-/*
- * A TLS server of nginx's.  Its context is only ever added to: what is read
- * again belongs to the process, and new handshakes are given it.
- */
-
-typedef struct {
-    SSL_CTX                  *ctx;
-    ngx_egress_watch_t        own;         /* certificates, then keys */
-    ngx_egress_watch_t        trust;       /* CAs and CRL that there are */
-    ngx_egress_file_t        *client;      /* of trust; or NULL */
-    ngx_egress_file_t        *crl;         /* of trust; or NULL */
-    ngx_uint_t                n;           /* certificates */
-    ngx_egress_pair_t        *pairs;       /* NULL: as nginx read them */
-    ngx_str_t                 error;
-} ngx_egress_listener_t;
+};
 
 
 static ngx_int_t ngx_egress_listener_own(ngx_conf_t *cf,
@@ -409,43 +392,61 @@ static void
 ngx_egress_listener_read_trust(ngx_egress_listener_t *l)
 {
     X509_STORE           *store;
-    const char           *error;
-    ngx_egress_file_t    *file;
     STACK_OF(X509_NAME)  *names;
 
-    file = &l->trust.files[0];
     names = NULL;
+
+    store = ngx_egress_listener_store(l);
+
+    if (store && l->client) {
+        names = SSL_load_client_CA_file((char *) l->client->name.data);
+
+        if (names == NULL) {
+            ngx_egress_tls_explain(&l->error, "cannot load CA certificates",
+                                   &l->client->name);
+            X509_STORE_free(store);
+            store = NULL;
+        }
+    }
+
+    if (store) {
+        SSL_CTX_set_cert_store(l->ctx, store);
+
+        if (names) {
+            SSL_CTX_set_client_CA_list(l->ctx, names);
+        }
+
+        ngx_egress_revoke_changed();
+    }
+
+    ngx_egress_watch_report(&l->trust, "listener's trusted certificates",
+                            store ? NULL : &l->error, ngx_cycle->log);
+}
+
+
+X509_STORE *
+ngx_egress_listener_store(ngx_egress_listener_t *l)
+{
+    X509_STORE         *store;
+    const char         *error;
+    ngx_egress_file_t  *file;
+
+    file = &l->trust.files[0];
 
     store = X509_STORE_new();
 
     error = store ? ngx_egress_listener_load(l, store, &file)
                   : "cannot create store";
 
-    if (error == NULL && l->client) {
-        names = SSL_load_client_CA_file((char *) l->client->name.data);
-
-        if (names == NULL) {
-            file = l->client;
-            error = "cannot load CA certificates";
-        }
-    }
-
     if (error) {
         X509_STORE_free(store);
         ngx_egress_tls_explain(&l->error, error, &file->name);
-
-    } else {
-        ERR_clear_error();
-
-        SSL_CTX_set_cert_store(l->ctx, store);
-
-        if (names) {
-            SSL_CTX_set_client_CA_list(l->ctx, names);
-        }
+        return NULL;
     }
 
-    ngx_egress_watch_report(&l->trust, "listener's trusted certificates",
-                            error ? &l->error : NULL, ngx_cycle->log);
+    ERR_clear_error();
+
+    return store;
 }
 
 

@@ -16,6 +16,10 @@
 #define NGX_EGRESS_DNS_MAX  3600000
 
 
+/* ms; a change of files is seen 5 seconds after it at the latest */
+#define NGX_EGRESS_REVOKE_MIN  10000
+
+
 /* workers of a small gateway */
 #define NGX_EGRESS_SPARE  2
 
@@ -50,6 +54,12 @@ static char *ngx_egress_dns_ttl(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_addresses(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_egress_revoke_timeout(ngx_conf_t *cf, void *post,
+    void *data);
+
+
+static ngx_conf_post_t  ngx_egress_revoke_timeout_post =
+    { ngx_egress_revoke_timeout };
 
 
 static ngx_egress_param_t  ngx_egress_dns_params[] = {
@@ -153,6 +163,13 @@ static ngx_command_t  ngx_egress_core_commands[] = {
       0,
       0,
       NULL },
+
+    { ngx_string("egress_revoke_timeout"),
+      NGX_EGRESS_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_egress_conf_t, revoke_timeout),
+      &ngx_egress_revoke_timeout_post },
 
     { ngx_string("strict"),
       NGX_EGRESS_CONF|NGX_CONF_FLAG,
@@ -481,6 +498,7 @@ ngx_egress_create_conf(ngx_cycle_t *cycle)
     ecf->dns_min = NGX_CONF_UNSET_MSEC;
     ecf->dns_max = NGX_CONF_UNSET_MSEC;
     ecf->dns_stale = NGX_CONF_UNSET_MSEC;
+    ecf->revoke_timeout = NGX_CONF_UNSET_MSEC;
     ecf->strict = NGX_CONF_UNSET;
 
     if (ngx_array_init(&ecf->services, cycle->pool, 16,
@@ -574,6 +592,7 @@ ngx_egress_init_modules(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     ngx_conf_init_msec_value(ecf->dns_min, NGX_EGRESS_DNS_MIN);
     ngx_conf_init_msec_value(ecf->dns_max, NGX_EGRESS_DNS_MAX);
     ngx_conf_init_msec_value(ecf->dns_stale, 3600000);
+    ngx_conf_init_msec_value(ecf->revoke_timeout, 0);
     ngx_conf_init_value(ecf->strict, 0);
 
     if (ecf->gateway.len == 0) {
@@ -686,6 +705,8 @@ ngx_egress_init_process(ngx_cycle_t *cycle)
     if (ngx_egress_endpoint_init_process(cycle) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    ngx_egress_revoke_init_process(cycle);
 
     return ngx_egress_resolve_init_process(cycle);
 }
@@ -831,7 +852,8 @@ ngx_egress_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ecf->conf[ngx_egress_core_module.ctx_index] = ecf;
 
     if (ngx_egress_status_init(cf) != NGX_OK
-        || ngx_egress_decisions_init(cf) != NGX_OK)
+        || ngx_egress_decisions_init(cf) != NGX_OK
+        || ngx_egress_revoke_init(cf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -1256,6 +1278,19 @@ ngx_egress_addresses(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                "low address bits of %V are meaningless",
                                &value[i]);
         }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_egress_revoke_timeout(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *timeout = data;
+
+    if (*timeout != 0 && *timeout < NGX_EGRESS_REVOKE_MIN) {
+        return "must be 0 or at least 10s";
     }
 
     return NGX_CONF_OK;

@@ -101,6 +101,11 @@ static ngx_int_t ngx_http_egress_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_fill(ngx_http_request_t *r,
     ngx_egress_flow_t *flow, ngx_http_egress_loc_conf_t *elcf);
 static void ngx_http_egress_wake(ngx_egress_flow_t *flow);
+static ngx_int_t ngx_http_egress_watch(ngx_http_request_t *r);
+static void ngx_http_egress_revoked(ngx_connection_t *c);
+#if (NGX_HTTP_V2)
+static void ngx_http_egress_v2_revoked(ngx_connection_t *c);
+#endif
 static ngx_int_t ngx_http_egress_refuse(ngx_http_request_t *r,
     ngx_http_egress_ctx_t *ctx);
 static ngx_int_t ngx_http_egress_refuse_headers(ngx_http_request_t *r,
@@ -456,6 +461,10 @@ ngx_http_egress_handler(ngx_http_request_t *r)
         return ngx_http_egress_refuse(r, ctx);
     }
 
+    if (ngx_http_egress_watch(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     rc = ngx_egress_reach(flow);
 
     if (rc == NGX_OK) {
@@ -545,6 +554,74 @@ ngx_http_egress_wake(ngx_egress_flow_t *flow)
     ngx_http_core_run_phases(r);
     ngx_http_run_posted_requests(c);
 }
+
+
+static ngx_int_t
+ngx_http_egress_watch(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_V2)
+
+    /* a stream has a connection of its own, which goes with the request */
+
+    if (r->stream) {
+        return ngx_egress_revoke_watch(r->stream->connection->connection,
+                                       ngx_http_egress_v2_revoked);
+    }
+
+#endif
+
+    return ngx_egress_revoke_watch(r->connection, ngx_http_egress_revoked);
+}
+
+
+/* as nginx does when worker_shutdown_timeout is over */
+
+static void
+ngx_http_egress_revoked(ngx_connection_t *c)
+{
+    ngx_http_request_t     *r;
+    ngx_http_egress_ctx_t  *ctx;
+
+    if (!c->idle) {
+
+        /* c->data is a request, if only one that is being read */
+
+        r = c->data;
+        r = r->main;
+
+        ctx = ngx_http_egress_find_ctx(r);
+
+        if (ctx) {
+            ctx->flow.reason = NGX_EGRESS_NO_IDENTITY;
+        }
+
+        r->keepalive = 0;
+        r->lingering_close = 0;
+    }
+
+    c->close = 1;
+    c->error = 1;
+
+    /* who reads a request line or headers looks at this only */
+
+    c->read->timedout = 1;
+
+    c->read->handler(c->read);
+}
+
+
+#if (NGX_HTTP_V2)
+
+/* as after a timeout: GOAWAY, and all of its streams end */
+
+static void
+ngx_http_egress_v2_revoked(ngx_connection_t *c)
+{
+    c->read->timedout = 1;
+    c->read->handler(c->read);
+}
+
+#endif
 
 
 static ngx_int_t

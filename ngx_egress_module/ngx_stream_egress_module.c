@@ -127,6 +127,8 @@ static void ngx_stream_egress_idle(ngx_stream_session_t *s,
 static void ngx_stream_egress_idle_handler(ngx_event_t *ev);
 static ngx_int_t ngx_stream_egress_value(ngx_egress_flow_t *flow,
     ngx_str_t *name, ngx_uint_t hash, ngx_str_t *value);
+static void ngx_stream_egress_revoked(ngx_connection_t *c);
+static void ngx_stream_egress_timeout(ngx_connection_t *c);
 static void ngx_stream_egress_refuse(ngx_stream_session_t *s,
     ngx_stream_egress_ctx_t *ctx);
 static void ngx_stream_egress_send_alert(ngx_connection_t *c,
@@ -807,6 +809,11 @@ ngx_stream_egress_content_handler(ngx_stream_session_t *s)
         return;
     }
 
+    if (ngx_egress_revoke_watch(c, ngx_stream_egress_revoked) != NGX_OK) {
+        ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
     /* nothing is read from the client before it can be passed on */
 
     c->read->handler = ngx_stream_egress_client_handler;
@@ -1287,7 +1294,6 @@ ngx_stream_egress_idle_handler(ngx_event_t *ev)
 {
     off_t                     moved;
     ngx_msec_t                timeout;
-    ngx_event_t              *wev;
     ngx_connection_t         *c, *pc;
     ngx_stream_session_t     *s;
     ngx_stream_egress_ctx_t  *ctx;
@@ -1311,18 +1317,49 @@ ngx_stream_egress_idle_handler(ngx_event_t *ev)
 
     } else if (ngx_current_msec - ctx->active >= timeout) {
 
-        /* closed as after a timeout of the proxy's own */
-
         ctx->flow.reason = NGX_EGRESS_UPSTREAM_TIMEOUT;
 
-        wev = c->write;
-        wev->timedout = 1;
-        wev->delayed = 0;
-        wev->handler(wev);
+        ngx_stream_egress_timeout(c);
         return;
     }
 
     ngx_add_timer(ev, timeout / NGX_STREAM_EGRESS_IDLE_LOOKS + 1);
+}
+
+
+/* both sides are closed as after a timeout of the proxy's own */
+
+static void
+ngx_stream_egress_timeout(ngx_connection_t *c)
+{
+    ngx_event_t  *wev;
+
+    wev = c->write;
+    wev->timedout = 1;
+    wev->delayed = 0;
+    wev->handler(wev);
+}
+
+
+static void
+ngx_stream_egress_revoked(ngx_connection_t *c)
+{
+    ngx_stream_session_t     *s;
+    ngx_stream_egress_ctx_t  *ctx;
+
+    s = c->data;
+
+    ctx = ngx_stream_get_module_ctx(s, ngx_stream_egress_module);
+    ctx->flow.reason = NGX_EGRESS_NO_IDENTITY;
+
+    if (s->upstream && s->upstream->peer.connection) {
+        ngx_stream_egress_timeout(c);
+        return;
+    }
+
+    /* what it waits for or connects to goes with its pool */
+
+    ngx_stream_finalize_session(s, NGX_STREAM_FORBIDDEN);
 }
 
 
