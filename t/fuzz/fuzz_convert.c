@@ -458,7 +458,8 @@ fuzz_directive(const char *block, const char *word)
           " log_format access_log server" },
         { "http", "server_names_hash_bucket_size map_hash_bucket_size"
           " variables_hash_max_size merge_slashes proxy_read_timeout"
-          " proxy_send_timeout upstream map geo split_clients log_format"
+          " proxy_send_timeout uninitialized_variable_warn"
+          " upstream map geo split_clients log_format"
           " access_log server" },
         { "upstream", "egress_balance" },
         { "server", "listen server_name ssl_certificate ssl_certificate_key"

@@ -22,6 +22,7 @@ typedef struct {
     unsigned     ids;                    /* for names of variables */
     int          dollar;                 /* some text has a "$" */
     int          empty;                  /* some body is empty */
+    int          named;                  /* some rule of http has a name */
     int          stream;                 /* the block is stream { } */
 } emit_t;
 

@@ -110,6 +110,10 @@ emit_http(emit_t *e)
             emit_merged(e) ? "no empty segments" : "slashes count",
             emit_merged(e) ? "on" : "off");
 
+    if (e->named) {
+        fputs("\n    uninitialized_variable_warn  off;\n", e->out);
+    }
+
     fputs("\n    upstream egress {\n        egress_balance;\n    }\n", e->out);
 
     emit_admin(e);

@@ -142,10 +142,11 @@ static const operator_t  operators[] = {
     { "CONNECTION_ID", "$connection", "$connection", 1 },
     { "STREAM_ID", "$request_id", NULL, 0 },
 
-    /* nginx does not know; they are in Istio's own format */
+    { "ROUTE_NAME", DASH, NULL, 0 },
+
+    /* nginx does not know, and it is in Istio's own format */
 
     { "UPSTREAM_LOCAL_ADDRESS", DASH, NULL, 0 },
-    { "ROUTE_NAME", DASH, NULL, 0 },
     { NULL, NULL, NULL, 0 }
 };
 
@@ -662,6 +663,11 @@ log_operator(emit_t *e, const pos_t *pos, const char *name, int *number)
     }
 
     *number = op->number;
+
+    if (strcmp(op->name, "ROUTE_NAME") == 0 && e->named && !e->stream) {
+        return log_mapped(e, "$egress_name", op->name,
+                          "        \"\"  -;\n");
+    }
 
     if (e->stream) {
 

@@ -27,6 +27,7 @@ typedef struct {
 
 static place_t *place_new(vh_t *vh, const pos_t *pos, const char *prefix,
     FILE **out);
+static void route_name(vh_t *vh, rule_t *rule, FILE *out);
 static const char *route_split(vh_t *vh, rule_t *rule);
 static const char *route_proxy(vh_t *vh, rule_t *rule, const char *service,
     node_t *dest, int single);
@@ -106,6 +107,19 @@ place_new(vh_t *vh, const pos_t *pos, const char *prefix, FILE **out)
 }
 
 
+/* for %ROUTE_NAME% in logs */
+
+static void
+route_name(vh_t *vh, rule_t *rule, FILE *out)
+{
+    if (rule && rule->name) {
+        fprintf(out, "            set             $egress_name %s;\n",
+                text_quoted(vh->e, &rule->node->pos, rule->name));
+        vh->e->named = 1;
+    }
+}
+
+
 /* several destinations are one place, unless they have headers of their own */
 
 static const char *
@@ -174,6 +188,7 @@ route_proxy(vh_t *vh, rule_t *rule, const char *service, node_t *dest,
 
     place = place_new(vh, &rule->node->pos, "@r", &out);
 
+    route_name(vh, rule, out);
     fputs("            egress_service  ", out);
 
     if (*service == '$') {
@@ -835,6 +850,7 @@ emit_answer(vh_t *vh, const pos_t *pos, rule_t *rule, const char *status,
 
     place = place_new(vh, pos, "@r", &out);
 
+    route_name(vh, rule, out);
     fputs("            egress_service  answer;\n", out);
     limits_rule(vh->e, vh->l, vh->v, rule, out);
     fprintf(out, "            root            /dev/null;\n"

@@ -12,9 +12,6 @@
 #include "egressctl.h"
 
 
-#define ROUTES_RETRY  "attempts=2 on=connect-failure,refused-stream"
-
-
 static void routes_hosts(node_t *vs, server_t *s, list_t *hosts);
 static void routes_rules(model_t *m, node_t *vs, server_t *s, list_t *rules);
 static int routes_rule(model_t *m, node_t *vs, server_t *s, node_t *node,
