@@ -103,25 +103,16 @@ emit_http(emit_t *e)
               "    variables_hash_max_size        8192;\n", e->out);
     }
 
-<<<<<<< HEAD
     fprintf(e->out, "\n    # as Envoy: %s, and only a route has a timeout\n"
             "    merge_slashes       %s;\n"
             "    proxy_read_timeout  1h;\n"
             "    proxy_send_timeout  1h;\n",
             emit_merged(e) ? "no empty segments" : "slashes count",
             emit_merged(e) ? "on" : "off");
-=======
-    fputs("\n    # as Envoy: slashes count, and only a route has a timeout\n"
-          "    merge_slashes       off;\n"
-          "    proxy_read_timeout  1h;\n"
-          "    proxy_send_timeout  1h;\n", e->out);
 
     if (e->named) {
         fputs("\n    uninitialized_variable_warn  off;\n", e->out);
     }
-
-    fputs("\n    upstream egress {\n        egress_balance;\n    }\n", e->out);
->>>>>>> f62ebf8b66d3884623e602ce5f6305393fee19b0
 
     fputs("\n    upstream egress {\n        egress_balance;\n    }\n", e->out);
 
