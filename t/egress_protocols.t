@@ -294,7 +294,7 @@ if ($v2) {
 
 # what does not go together at run time, and is not dialled
 
-my $far = () = $t->read_file('far.log') =~ /\n/g;
+my $far = () = lines('far.log', 1);
 
 foreach my $what ([ 1, 'grpc', 'HTTP/2, the location HTTP/1.1' ],
 	[ 1, 'h2c', 'HTTP/2, the location HTTP/1.1' ],
@@ -312,7 +312,7 @@ foreach my $what ([ 1, 'grpc', 'HTTP/2, the location HTTP/1.1' ],
 }
 
 like(get('/wrong4/?s=either'), qr/ 200 /, 'https location, https service');
-is(scalar(() = $t->read_file('far.log') =~ /\n/g), $far + 1, 'not dialled');
+is(scalar(() = lines('far.log', $far + 1)), $far + 1, 'not dialled');
 
 # and what nginx -t can know
 
