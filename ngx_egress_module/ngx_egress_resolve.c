@@ -774,6 +774,10 @@ ngx_egress_lookup_failed(ngx_egress_name_t *name, ngx_msec_t now)
     name->errors++;
     name->retry = now + delay - (ngx_msec_t) ngx_random() % (delay / 5);
     name->refresh = name->retry;
+
+    /* the pause is counted from here, however long the lookup took */
+
+    name->started = now;
     name->pid = 0;
 }
 
