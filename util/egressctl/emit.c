@@ -15,6 +15,10 @@
 #include "egressctl.h"
 
 
+/* of the module's directives that are written: its NGX_EGRESS_CONF_VERSION */
+#define EMIT_VERSION  1
+
+
 typedef struct {
     model_t     *m;
     FILE        *out;
@@ -167,7 +171,9 @@ emit_egress(emit_t *e)
 
     o = e->m->options;
 
-    fputs("egress {\n    zone             8m;\n"
+    fprintf(e->out, "egress {\n    version          %d;\n", EMIT_VERSION);
+
+    fputs("    zone             8m;\n"
           "    gateway          name=istio-egressgateway namespace=", e->out);
     emit_word(e, NULL, o->namespace);
     fprintf(e->out, ";\n    outbound_policy  %s;\n",
