@@ -16,6 +16,12 @@
 
 #define NGX_EGRESS_VERSION        "0.1.0"
 
+/*
+ * Of the directives: bump when a configuration of before would mean another
+ * thing now, or when what is new must not be missed.  egressctl writes it.
+ */
+#define NGX_EGRESS_CONF_VERSION   1
+
 #define NGX_EGRESS_ZONE_LAYOUT    2        /* bump on any shared change */
 
 #define NGX_EGRESS_REGISTRY_ONLY  0

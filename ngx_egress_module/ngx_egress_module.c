@@ -36,6 +36,8 @@ static ngx_int_t ngx_egress_init_areas(ngx_shm_zone_t *zone,
     ngx_egress_shctx_t *sh, ngx_slab_pool_t *shpool);
 
 static char *ngx_egress_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_egress_version(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_egress_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_egress_zone_bound(ngx_conf_t *cf, ngx_egress_conf_t *ecf,
     ngx_str_t *value);
@@ -114,6 +116,13 @@ ngx_module_t  ngx_egress_module = {
 
 
 static ngx_command_t  ngx_egress_core_commands[] = {
+
+    { ngx_string("version"),
+      NGX_EGRESS_CONF|NGX_CONF_TAKE1,
+      ngx_egress_version,
+      0,
+      0,
+      NULL },
 
     { ngx_string("zone"),
       NGX_EGRESS_CONF|NGX_CONF_1MORE,
@@ -886,6 +895,37 @@ ngx_egress_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     *cf = save;
 
     return rv;
+}
+
+
+/* stands first in what egressctl writes, before anything not known here */
+
+static char *
+ngx_egress_version(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n == NGX_ERROR || n == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (n != NGX_EGRESS_CONF_VERSION) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "configuration was made for version %i of the "
+                           "egress directives, this module has version %d: "
+                           "convert it with the egressctl of this module",
+                           n, NGX_EGRESS_CONF_VERSION);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 

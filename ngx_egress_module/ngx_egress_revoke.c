@@ -279,6 +279,7 @@ ngx_egress_revoke_handler(ngx_event_t *ev)
 static void
 ngx_egress_revoke_look(ngx_egress_watched_t *w)
 {
+    SSL                       *ssl;
     const char                *error;
     ngx_egress_revoke_area_t  *area;
 
@@ -290,7 +291,15 @@ ngx_egress_revoke_look(ngx_egress_watched_t *w)
 
     w->epoch = ngx_egress_revoke_epoch;
 
-    error = ngx_egress_revoke_verify(w->connection->ssl->connection);
+    ssl = w->connection->ssl ? w->connection->ssl->connection : NULL;
+
+    /* waits for the end of TLS only: what its data was is gone */
+
+    if (ssl == NULL || (SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN)) {
+        return;
+    }
+
+    error = ngx_egress_revoke_verify(ssl);
 
     ERR_clear_error();
 

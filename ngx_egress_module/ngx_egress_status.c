@@ -117,6 +117,7 @@ ngx_egress_status_versions(ngx_egress_report_t *report)
     ngx_egress_json_open(text, NULL, '{');
     ngx_egress_json_cstring(text, "nginx", NGINX_VERSION);
     ngx_egress_json_cstring(text, "module", NGX_EGRESS_VERSION);
+    ngx_egress_json_number(text, "configuration", NGX_EGRESS_CONF_VERSION);
     ngx_egress_json_number(text, "layout", NGX_EGRESS_ZONE_LAYOUT);
     ngx_egress_json_number(text, "generation", ecf->gen);
     ngx_egress_json_number(text, "pid", ngx_pid);

@@ -141,7 +141,7 @@ foreach (qw/ x y z w /) {
 crl('a.crl', 'ca');
 crl('o.crl', 'other');
 
-$t->plan(32);
+$t->plan(34);
 
 conf(TIMEOUT => '9s');
 like(($t->test_config())[1],
@@ -198,6 +198,23 @@ cmp_ok(time(), '>=', $expiring - 1, 'expired, not before');
 foreach my $k (grep { /^(tunnel|idle|long|h2) y/ } sort keys %c) {
 	ok(talks($c{$k}), "$k, stays");
 }
+
+# one that has ended, and waits for the client's end of TLS: up to 3 seconds
+
+my $end = expiring('f', 4);
+my $f = client('f', 8082);
+$f->{request} = "bye\n";
+talks($f);
+kill 'STOP', $f->{pid};
+sleep $end - 1 - time() if $end - 1 > time();
+note_in('far.bye', '');
+sleep $end + 1.5 - time();
+is(scalar(() = $t->read_file('stream.log') =~ m!^td/ns/a/sa/f -$!mg), 1,
+	'has ended, once');
+kill 'CONT', $f->{pid};
+unlink "$d/far.bye";
+is(scalar(() = $t->read_file('stream.log') =~ m!^td/ns/a/sa/f!mg), 1,
+	'has ended, not closed again');
 
 is(scalar(grep { / y / && !talks($c{$_}) } keys %c), 0, 'others, all stay');
 is(metric(), 30, 'counted, each once');
@@ -432,8 +449,19 @@ sub far {
 sub echo {
 	my ($c) = @_;
 
-	while (sysread($c, my $buf, 4096)) {
+	my $f = IO::Select->new($c);
+	my $mine;
+
+	while (1) {
+
+		# the one that spoke last ends
+
+		return if $mine && -e "$d/far.bye";
+		next unless $f->can_read(0.2);
+
+		sysread($c, my $buf, 4096) or return;
 		syswrite($c, $buf);
+		$mine = $buf =~ /bye/;
 	}
 }
 

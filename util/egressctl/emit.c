@@ -15,6 +15,10 @@
 #include "limits.h"
 
 
+/* of the module's directives that are written: its NGX_EGRESS_CONF_VERSION */
+#define EMIT_VERSION  1
+
+
 static void emit_modules(emit_t *e);
 static void emit_processes(emit_t *e);
 static void emit_egress(emit_t *e);
@@ -166,7 +170,9 @@ emit_egress(emit_t *e)
 
     o = e->m->options;
 
-    fputs("egress {\n    zone             8m;\n"
+    fprintf(e->out, "egress {\n    version          %d;\n", EMIT_VERSION);
+
+    fputs("    zone             8m;\n"
           "    gateway          name=istio-egressgateway namespace=", e->out);
     emit_word(e, NULL, o->namespace);
 

@@ -416,18 +416,23 @@ registry_find(model_t *m, node_t *vs, const char **host)
 }
 
 
-/* several may register a host, each with ports of its own */
+/*
+ * Several may register a host, each with ports of its own.  For the same port
+ * the one of the route's own namespace counts; which of two other namespaces
+ * has the host can't be told.
+ */
 
 static node_t *
 registry_entry(model_t *m, node_t *vs, node_t *dest, const char **host,
     long port)
 {
     size_t   i;
-    node_t  *doc, *found, *hidden;
+    node_t  *doc, *found, *hidden, *first;
     list_t  *list;
 
     found = NULL;
     hidden = NULL;
+    first = NULL;
     list = registry_find(m, vs, host);
 
     for (i = 0; list && i < list->n; i++) {
@@ -438,11 +443,28 @@ registry_entry(model_t *m, node_t *vs, node_t *dest, const char **host,
             continue;
         }
 
-        if (port == -1 || registry_has_port(doc, port)) {
+        if (port != -1 && !registry_has_port(doc, port)) {
+            found = found ? found : doc;
+            continue;
+        }
+
+        if (strcmp(doc_namespace(doc), doc_namespace(vs)) == 0) {
             return doc;
         }
 
-        found = found ? found : doc;
+        if (first && strcmp(doc_namespace(doc), doc_namespace(first)) != 0) {
+            diag(DIAG_ERROR, &doc->pos, "CONFLICT",
+                 "\"%s\" is registered by namespace \"%s\", and in %s:%zu by "
+                 "\"%s\": limit one of them with \"exportTo\"", *host,
+                 doc_namespace(doc), first->pos.source->name,
+                 first->pos.line, doc_namespace(first));
+        }
+
+        first = first ? first : doc;
+    }
+
+    if (first) {
+        return first;
     }
 
     if (found == NULL) {

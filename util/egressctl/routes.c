@@ -482,6 +482,16 @@ routes_finish(listener_t *l)
             } else if (any == NULL) {
                 any = rule;
 
+            } else if (strcmp(doc_namespace(any->vs), doc_namespace(rule->vs))
+                       != 0)
+            {
+                diag(DIAG_ERROR, &rule->node->pos, "CONFLICT",
+                     "all requests to \"%s\" are routed by namespace \"%s\", "
+                     "and in %s:%zu by \"%s\": name the one that may in the "
+                     "Gateway's \"hosts\"", v->host,
+                     doc_namespace(rule->vs), any->node->pos.source->name,
+                     any->node->pos.line, doc_namespace(any->vs));
+
             } else {
                 diag(DIAG_WARNING, &rule->node->pos, "UNREACHABLE",
                      "all other requests to \"%s\" are routed already in "
