@@ -38,7 +38,7 @@ my %place = (
 my @meta = ('\\"', "'", '\\\\', '$', ';', '{', '}', '\\n', '\\r', '\\t',
 	'\\0', '\\x7f');
 
-$t->plan(28 + keys(%place) * @meta);
+$t->plan(29 + keys(%place) * @meta);
 
 ###############################################################################
 
@@ -95,6 +95,9 @@ like($conf, qr!tls_trusted_certificate  /ca.crt;!, 'system CA');
 like($conf, qr!allow_address    127.0.1.0/24;!, 'allow address');
 like($conf, qr!listen      unix:/run/a.sock;.*egress_explain;!s,
 	'admin socket');
+
+$conf = (ctl("convert -f $istio --resolver 127.0.0.1 --access-log off"))[1];
+like($conf, qr/^    access_log  off;$/m, 'access log, off');
 
 # what comes out is what nginx takes
 

@@ -161,7 +161,7 @@ my @full = full(8086);
 $t->wait_for_port_at('127.0.1.1', port($_)) foreach 8083, 8084, 8085;
 sleep 0.05 until -S "$d/far.sock";
 
-$t->run()->plan(64);
+$t->run()->plan(80);
 
 ###############################################################################
 
@@ -215,8 +215,11 @@ is(far(8013), '127.0.1.1', 'below again');
 
 # old workers count as well
 
+sleep 0.2;
+
 push @s, start(8013);
-line($s[1]);
+is(line($s[1]), '127.0.1.1', 'at the limit before a reload');
+
 $t->reload();
 
 is(far(8013), '', 'above the limit after a reload');
@@ -312,7 +315,7 @@ like(logged('out'), qr/^allowed\|connect_failed\|UF\|/, 'fails');
 is(far(8019), '', 'ejected');
 is(logged('out'), 'denied|no_healthy_endpoint|UH|-|503', 'ejected, logged');
 
-is(far(8020), '127.0.1.2', 'the other one') for 1 .. 5;
+is(far(8020), '127.0.1.2', 'the other one') for 1 .. 20;
 
 my $lines = () = $t->read_file('error.log')
 	=~ /endpoint 127.0.1.1:\d+ of service "outs" is ejected/g;

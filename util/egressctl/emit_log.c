@@ -194,6 +194,11 @@ emit_logs(emit_t *e)
         return;
     }
 
+    if (strcmp(e->m->options->access_log, "off") == 0) {
+        fputs("\n    access_log  off;\n", e->out);
+        return;
+    }
+
     fputs("\n    log_format  egress  '$time_iso8601 $remote_addr "
           "\"$egress_principal\" $egress_host:$egress_port '\n"
           "                        '$egress_verdict $egress_reason "

@@ -76,7 +76,7 @@ static const char  usage[] =
 "      --allow-address CIDR   let the guard pass addresses that DNS returns\n"
 "      --conf-path FILE       where egress_proxy.conf is, for \"include\"\n"
 "      --nginx-version X.Y.Z  the nginx that is to run it (from 1.22.0 on)\n"
-"      --access-log FILE      write access logs\n"
+"      --access-log FILE      write access logs, or \"off\"\n"
 "      --admin-socket PATH    serve status, metrics and explain there, as\n"
 "                             /run/egress/admin.sock (folder of mode 0750)\n"
 "      --strict               warnings are errors\n"
