@@ -139,7 +139,7 @@ like(http_get('/', host => 'a.example.com'), qr/ 403 /,
 # the same text in "explain -c"
 
 by('version 2;');
-like(`@{[ egressctl() ]} explain -c $d/nginx.conf --host a.example.com --port 80 2>&1`,
+like(`@{[ egressctl() ]} explain -c $d/nginx.conf --nginx @{[ Test::Nginx::binary() ]} --host a.example.com --port 80 2>&1`,
 	qr/made for version 2/, 'explain, refused');
 
 ###############################################################################
