@@ -40,7 +40,7 @@ my $evil = "resolution: STATIC\n  endpoints: [{address: 203.0.113.66}]";
 
 my $b = $entry . $route . $closed;
 
-$t->plan(40);
+$t->plan(42);
 
 ###############################################################################
 
@@ -109,6 +109,22 @@ ok($status != 0 || service($out, 'b.example.com') eq 'b.example.com_80',
 	'b.example.com', 'exportTo: ["."]'));
 like($err, qr/VirtualService "x" is not exported to namespace "istio-system"/,
 	'VirtualService, private to a');
+
+# a part of the requests
+
+my $part = route('a', 'x', 'b.example.com', 'a.example.com');
+$part =~ s!\[\{route:![{match: [{uri: {prefix: /x}}], route:!;
+
+foreach (
+	[ 'later', $entry . $route . $open . $a . $part ],
+	[ 'earlier', $part . $a . $entry . $route . $open ])
+{
+	my ($name, $text) = @$_;
+
+	($status, $out, $err) = convert($text);
+	like($err, qr/warning: requests to "b.example.com" are routed by name/,
+		"VirtualService, a part, $name, says so");
+}
 
 # a ServiceEntry that b keeps to itself
 

@@ -58,7 +58,9 @@ egress {
         tls mutual;  tls_certificate no.crt;  tls_certificate_key no.key;
     }
 
-    service db { host db.example.com; port 5432 postgres; endpoint 127.0.0.1; }
+    service db { host db.example.com; port 5432 postgres;
+        port 27017 mongo;  port 6379 redis;  port 3306 mysql;
+        endpoint 127.0.0.1; }
 
     $many
 
@@ -106,7 +108,7 @@ stream {
 
 EOC
 
-$t->run()->plan(47);
+$t->run()->plan(48);
 
 ###############################################################################
 
@@ -130,6 +132,10 @@ is_deeply($api->{ports}, [
 	{ port => 80, protocol => 'http', target => 8080 },
 	{ port => 443, protocol => 'tls', target => 443 }
 ], 'ports');
+my ($db) = grep { $_->{name} eq 'db' } @{$all->{services}};
+
+is(join(' ', map { "$_->{port} $_->{protocol}" } @{$db->{ports}}),
+	'5432 postgres 27017 mongo 6379 redis 3306 mysql', 'protocols');
 is($api->{resolution}, 'static', 'resolution');
 is($api->{broken}, undef, 'not broken');
 is($partner->{name}, 'partner', 'name');

@@ -460,6 +460,35 @@ routes_vhost(node_t *vs, server_t *s, const char *host, list_t *rules)
 }
 
 
+/*
+ * As with Istio, requests to a host may be routed by several namespaces; but
+ * the one that takes a part of another's should be seen to.
+ */
+
+static void
+routes_shared(vhost_t *v, rule_t *rule)
+{
+    size_t   i;
+    rule_t  *other;
+
+    for (i = 0; i < v->rules.n; i++) {
+        other = v->rules.elts[i];
+
+        if (strcmp(doc_namespace(other->vs), doc_namespace(rule->vs)) == 0) {
+            continue;
+        }
+
+        diag(DIAG_WARNING, &rule->node->pos, "SHARED",
+             "requests to \"%s\" are routed by namespace \"%s\" here, and "
+             "in %s:%zu by \"%s\": name the one that may in the Gateway's "
+             "\"hosts\"", v->host, doc_namespace(rule->vs),
+             other->node->pos.source->name, other->node->pos.line,
+             doc_namespace(other->vs));
+        return;
+    }
+}
+
+
 void
 routes_finish(listener_t *l)
 {
@@ -477,6 +506,7 @@ routes_finish(listener_t *l)
             rule = v->rules.elts[i];
 
             if (!rule->any) {
+                routes_shared(v, rule);
                 list_push(&sorted, rule);
 
             } else if (any == NULL) {
