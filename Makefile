@@ -92,7 +92,7 @@ demo: deps all
 test: deps all
 	TEST_NGINX_MODULES=$(CURDIR)/$(BUILD) \
 	TEST_EGRESSCTL=$(CURDIR)/$(BUILD)/egressctl \
-		prove -j4 -It/lib $(TESTS)
+		prove -j$(JOBS) -It/lib $(TESTS)
 
 lint:
 	@bash util/lint.sh
