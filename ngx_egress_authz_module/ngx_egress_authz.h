@@ -194,6 +194,7 @@ typedef struct {
                                               index is of no use */
     ngx_uint_t                n[NGX_EGRESS_GROUPS];
     uint32_t                  ids[NGX_EGRESS_GROUPS][NGX_EGRESS_MATCHED];
+    uint32_t                  keys[NGX_EGRESS_GROUPS][NGX_EGRESS_MATCHED];
 } ngx_egress_lookup_t;
 
 
@@ -337,8 +338,10 @@ ngx_uint_t ngx_egress_engine_rules(ngx_egress_engine_t *engine);
 /* its number within its policy */
 ngx_uint_t ngx_egress_engine_index(ngx_egress_engine_t *engine,
     ngx_uint_t rule);
-void ngx_egress_engine_source(ngx_egress_engine_t *engine, ngx_uint_t rule,
-    ngx_str_t *source);
+
+/* returns the line if source is but the file, else 0 */
+ngx_uint_t ngx_egress_engine_source(ngx_egress_engine_t *engine,
+    ngx_uint_t rule, ngx_str_t *source);
 ngx_egress_policy_t *ngx_egress_engine_policy(ngx_egress_engine_t *engine,
     ngx_uint_t rule);
 size_t ngx_egress_base_size(ngx_egress_base_t *base);      /* bytes */

@@ -91,6 +91,8 @@ static void ngx_egress_explain_hit(ngx_egress_text_t *text, const char *key,
     ngx_egress_hit_t *hit);
 static void ngx_egress_explain_allow(ngx_egress_report_t *report,
     ngx_egress_authz_conf_t *acf, ngx_egress_lookup_t *lookup);
+static void ngx_egress_explain_source(ngx_egress_text_t *text,
+    ngx_egress_engine_t *engine, ngx_uint_t rule);
 static void ngx_egress_explain_field(ngx_egress_text_t *text,
     ngx_uint_t field, ngx_uint_t negative);
 
@@ -684,7 +686,6 @@ static void
 ngx_egress_explain_hit(ngx_egress_text_t *text, const char *key,
     ngx_egress_hit_t *hit)
 {
-    ngx_str_t             source;
     ngx_egress_policy_t  *policy;
 
     if (hit->engine == NULL) {
@@ -693,7 +694,6 @@ ngx_egress_explain_hit(ngx_egress_text_t *text, const char *key,
     }
 
     policy = ngx_egress_engine_policy(hit->engine, hit->rule);
-    ngx_egress_engine_source(hit->engine, hit->rule, &source);
 
     ngx_egress_json_open(text, key, '{');
     ngx_egress_json_string(text, "policy", &policy->sn.str);
@@ -701,7 +701,7 @@ ngx_egress_explain_hit(ngx_egress_text_t *text, const char *key,
                            ngx_egress_engine_index(hit->engine, hit->rule));
     ngx_egress_json_cstring(text, "action",
                             ngx_egress_authz_actions[policy->action]);
-    ngx_egress_json_string(text, "source", &source);
+    ngx_egress_explain_source(text, hit->engine, hit->rule);
     ngx_egress_json_close(text);
 }
 
@@ -712,7 +712,6 @@ static void
 ngx_egress_explain_allow(ngx_egress_report_t *report,
     ngx_egress_authz_conf_t *acf, ngx_egress_lookup_t *lookup)
 {
-    ngx_str_t             source;
     ngx_uint_t            i, n, limit, rc, field, negative;
     ngx_egress_text_t    *text;
     ngx_egress_engine_t  *engine;
@@ -737,19 +736,44 @@ ngx_egress_explain_allow(ngx_egress_report_t *report,
 
         rc = ngx_egress_engine_rule(engine, lookup, i, &field, &negative);
         policy = ngx_egress_engine_policy(engine, i);
-        ngx_egress_engine_source(engine, i, &source);
 
         ngx_egress_json_open(text, NULL, '{');
         ngx_egress_json_string(text, "policy", &policy->sn.str);
         ngx_egress_json_number(text, "rule",
                                ngx_egress_engine_index(engine, i));
-        ngx_egress_json_string(text, "source", &source);
+        ngx_egress_explain_source(text, engine, i);
         ngx_egress_explain_field(text, field, negative);
         ngx_egress_json_cstring(text, "why", why[rc]);
         ngx_egress_json_close(text);
     }
 
     ngx_egress_json_close(text);
+}
+
+
+static void
+ngx_egress_explain_source(ngx_egress_text_t *text,
+    ngx_egress_engine_t *engine, ngx_uint_t rule)
+{
+    u_char      *p;
+    ngx_str_t    source;
+    ngx_uint_t   line;
+
+    line = ngx_egress_engine_source(engine, rule, &source);
+
+    if (line) {
+        p = ngx_pnalloc(text->pool, source.len + 1 + NGX_INT_T_LEN);
+
+        if (p == NULL) {
+            text->failed = 1;
+            return;
+        }
+
+        source.len = ngx_sprintf(p, "%V:%ui", &source, line) - p;
+        source.data = p;
+    }
+
+    ngx_egress_json_string(text, "source", &source);
 }
 
 

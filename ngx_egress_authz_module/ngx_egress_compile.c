@@ -18,7 +18,7 @@ typedef struct {
 
 
 typedef struct {
-    uint32_t                  leaf;        /* of edges */
+    uint32_t                  leaf;        /* of edges or nodes */
     uint32_t                  clause;
 } ngx_egress_entry_t;
 
@@ -27,8 +27,12 @@ typedef struct {
     ngx_egress_base_t        *base;
     ngx_egress_engine_t      *engine;
     ngx_egress_intern_t      *edges;       /* node and pattern */
-    ngx_egress_intern_t      *nobodys;
+    ngx_array_t               hashes;      /* uint32_t: of those */
+    ngx_egress_intern_t      *nobodys;     /* rests of clauses */
+    ngx_egress_intern_t      *nodes;       /* that have any */
     ngx_array_t               entries;     /* ngx_egress_entry_t */
+    ngx_array_t               nobody_entries;
+    ngx_array_t               policies;    /* ngx_egress_policy_t * */
     ngx_array_t               rules;       /* ngx_egress_compiled_t */
     ngx_array_t               clauses;     /* ngx_egress_clause_t */
 } ngx_egress_build_t;
@@ -52,6 +56,10 @@ static int ngx_libc_cdecl ngx_egress_compile_order(const void *one,
 
 static ngx_int_t ngx_egress_build_rule(ngx_egress_build_t *build,
     ngx_egress_rule_t *rule, ngx_uint_t number);
+static ngx_int_t ngx_egress_build_policy(ngx_egress_build_t *build,
+    ngx_egress_policy_t *policy, ngx_egress_compiled_t *compiled);
+static ngx_int_t ngx_egress_build_source(ngx_egress_build_t *build,
+    ngx_str_t *source, ngx_egress_compiled_t *compiled);
 static void ngx_egress_build_http(ngx_egress_build_t *build, uint32_t first);
 static ngx_int_t ngx_egress_build_clause(ngx_egress_build_t *build,
     ngx_uint_t number, uint32_t from, uint32_t to, uint32_t when);
@@ -64,13 +72,22 @@ static ngx_int_t ngx_egress_build_edges(ngx_egress_build_t *build,
     uint32_t clause);
 static ngx_int_t ngx_egress_build_level(ngx_egress_build_t *build,
     ngx_egress_keys_t *keys, uint32_t clause, ngx_uint_t level,
-    uint32_t node);
+    uint32_t node, uint32_t hash);
+static ngx_int_t ngx_egress_build_edge(ngx_egress_build_t *build,
+    uint32_t node, uint32_t *next, uint32_t hash);
+static uint32_t ngx_egress_build_key(ngx_egress_build_t *build, uint32_t id);
 static ngx_int_t ngx_egress_build_nobody(ngx_egress_build_t *build,
     uint32_t clause, uint32_t node);
-static ngx_int_t ngx_egress_build_entry(ngx_egress_build_t *build,
-    uint32_t leaf, uint32_t clause);
-static ngx_int_t ngx_egress_build_lists(ngx_egress_build_t *build);
+static ngx_int_t ngx_egress_build_entry(ngx_array_t *entries, uint32_t leaf,
+    uint32_t clause);
+static ngx_int_t ngx_egress_build_done(ngx_egress_build_t *build);
+static uint32_t *ngx_egress_build_lists(ngx_egress_build_t *build,
+    ngx_array_t *entries, uint32_t n, uint32_t *lists, uint32_t *at);
 static ngx_int_t ngx_egress_build_table(ngx_egress_build_t *build,
+    uint32_t *to);
+static uint32_t ngx_egress_build_port(ngx_egress_build_t *build,
+    ngx_egress_clause_t *clause);
+static ngx_int_t ngx_egress_build_nobodys(ngx_egress_build_t *build,
     uint32_t *to);
 static void *ngx_egress_build_keep(ngx_egress_base_t *base, size_t *size,
     void *data, size_t len);
@@ -81,10 +98,12 @@ static ngx_int_t ngx_egress_base_add(ngx_egress_base_t *base, u_char *p,
     uint16_t *seen);
 static ngx_uint_t ngx_egress_base_place(u_char *p, ngx_uint_t *kind,
     size_t *len);
+static uint32_t ngx_egress_base_hash(u_char *p, size_t len);
 static void ngx_egress_base_insert(ngx_egress_slot_t *slots, uint32_t n,
     uint32_t hash, uint32_t id);
 static ngx_int_t ngx_egress_base_lengths(ngx_egress_base_t *base,
     uint16_t *seen);
+static ngx_int_t ngx_egress_base_cidrs(ngx_egress_base_t *base);
 
 #define NGX_EGRESS_PLACE_NONE      0
 #define NGX_EGRESS_PLACE_SLOT      1
@@ -252,7 +271,7 @@ ngx_egress_base_create(ngx_pool_t *pool, ngx_pool_t *temp)
     uint32_t            id;
     ngx_str_t           none;
     ngx_egress_base_t  *base;
-    ngx_egress_code_t   end;
+    ngx_egress_code_t   nothing;
 
     base = ngx_pcalloc(pool, sizeof(ngx_egress_base_t));
     if (base == NULL) {
@@ -268,7 +287,10 @@ ngx_egress_base_create(ngx_pool_t *pool, ngx_pool_t *temp)
 
     if (base->patterns_in == NULL || base->values_in == NULL
         || base->code_in == NULL
-        || ngx_array_init(&base->always, pool, 1, sizeof(uint32_t)) != NGX_OK)
+        || ngx_array_init(&base->always, pool, 1, sizeof(uint32_t)) != NGX_OK
+        || ngx_array_init(&base->engines, pool, 1,
+                          sizeof(ngx_egress_engine_t *))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -276,13 +298,13 @@ ngx_egress_base_create(ngx_pool_t *pool, ngx_pool_t *temp)
     /* pattern 0 is none, block 0 is empty */
 
     ngx_str_set(&none, "");
-    ngx_memzero(&end, sizeof(ngx_egress_code_t));
-    end.field = NGX_EGRESS_CONDS_END;
+    ngx_memzero(&nothing, sizeof(ngx_egress_code_t));
+    nothing.last = 1;
 
     if (ngx_egress_compile_pattern(base, NGX_EGRESS_GROUP_NONE, 0xff, &none,
                                    &id)
         == NGX_ERROR
-        || ngx_egress_intern(base->code_in, &end, sizeof(end), &id)
+        || ngx_egress_intern(base->code_in, &nothing, sizeof(nothing), &id)
            == NGX_ERROR)
     {
         return NULL;
@@ -305,7 +327,12 @@ ngx_egress_compile_block(ngx_egress_base_t *base, ngx_egress_block_t *block,
 
     n = block ? block->conds.nelts : 0;
 
-    list = ngx_pcalloc(base->temp, (n + 1) * sizeof(ngx_egress_code_t));
+    if (n == 0) {
+        *code = 0;
+        return NGX_OK;
+    }
+
+    list = ngx_pcalloc(base->temp, n * sizeof(ngx_egress_code_t));
     if (list == NULL) {
         return NGX_ERROR;
     }
@@ -321,10 +348,10 @@ ngx_egress_compile_block(ngx_egress_base_t *base, ngx_egress_block_t *block,
         base->fields |= 1 << cond->field;
     }
 
-    list[n].field = NGX_EGRESS_CONDS_END;
+    list[n - 1].last = 1;
 
-    if (ngx_egress_intern(base->code_in, list,
-                          (n + 1) * sizeof(ngx_egress_code_t), &id)
+    if (ngx_egress_intern(base->code_in, list, n * sizeof(ngx_egress_code_t),
+                          &id)
         == NGX_ERROR)
     {
         return NGX_ERROR;
@@ -387,7 +414,7 @@ ngx_egress_compile_cond(ngx_egress_base_t *base, ngx_egress_cond_t *cond,
     }
 
     code->field = (uint8_t) cond->field;
-    code->negative = (uint8_t) cond->negative;
+    code->negative = (cond->negative != 0);
     code->n = (uint16_t) n;
 
     if (n == 1) {
@@ -475,12 +502,21 @@ ngx_egress_engine_create(ngx_egress_base_t *base, ngx_uint_t action,
     build.engine = engine;
     build.edges = ngx_egress_intern_create(base->temp);
     build.nobodys = ngx_egress_intern_create(base->temp);
+    build.nodes = ngx_egress_intern_create(base->temp);
 
     n = ngx_max(rules->nelts, 1);
 
-    if (build.edges == NULL || build.nobodys == NULL
+    if (build.edges == NULL || build.nobodys == NULL || build.nodes == NULL
+        || ngx_array_init(&build.hashes, base->temp, n, sizeof(uint32_t))
+           != NGX_OK
         || ngx_array_init(&build.entries, base->temp, n,
                           sizeof(ngx_egress_entry_t))
+           != NGX_OK
+        || ngx_array_init(&build.nobody_entries, base->temp, n,
+                          sizeof(ngx_egress_entry_t))
+           != NGX_OK
+        || ngx_array_init(&build.policies, base->temp, 1,
+                          sizeof(ngx_egress_policy_t *))
            != NGX_OK
         || ngx_array_init(&build.rules, base->temp, n,
                           sizeof(ngx_egress_compiled_t))
@@ -523,7 +559,7 @@ ngx_egress_engine_create(ngx_egress_base_t *base, ngx_uint_t action,
         }
     }
 
-    if (ngx_egress_build_lists(&build) != NGX_OK) {
+    if (ngx_egress_build_done(&build) != NGX_OK) {
         return NULL;
     }
 
@@ -545,16 +581,11 @@ ngx_egress_build_rule(ngx_egress_build_t *build, ngx_egress_rule_t *rule,
         return NGX_ERROR;
     }
 
-    compiled->policy = rule->policy;
     compiled->index = (uint32_t) rule->index;
     compiled->clause = (uint32_t) build->clauses.nelts;
-    compiled->source = NGX_EGRESS_ANY;
 
-    if (rule->source.len
-        && ngx_egress_compile_pattern(build->base, NGX_EGRESS_GROUP_NONE,
-                                      NGX_EGRESS_MATCH_EXACT, &rule->source,
-                                      &compiled->source)
-           != NGX_OK)
+    if (ngx_egress_build_policy(build, rule->policy, compiled) != NGX_OK
+        || ngx_egress_build_source(build, &rule->source, compiled) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -593,6 +624,72 @@ ngx_egress_build_rule(ngx_egress_build_t *build, ngx_egress_rule_t *rule,
     ngx_egress_build_http(build, compiled->clause);
 
     return NGX_OK;
+}
+
+
+/* the rules of a policy follow each other */
+
+static ngx_int_t
+ngx_egress_build_policy(ngx_egress_build_t *build,
+    ngx_egress_policy_t *policy, ngx_egress_compiled_t *compiled)
+{
+    ngx_uint_t             n;
+    ngx_egress_policy_t  **p;
+
+    p = build->policies.elts;
+    n = build->policies.nelts;
+
+    if (n == 0 || p[n - 1] != policy) {
+        p = ngx_array_push(&build->policies);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        *p = policy;
+    }
+
+    compiled->policy = (uint32_t) build->policies.nelts - 1;
+
+    return NGX_OK;
+}
+
+
+/* many rules are from one file: its name is kept once, without the line */
+
+static ngx_int_t
+ngx_egress_build_source(ngx_egress_build_t *build, ngx_str_t *source,
+    ngx_egress_compiled_t *compiled)
+{
+    u_char     *p, *last;
+    ngx_int_t   line;
+    ngx_str_t   file;
+
+    compiled->source = NGX_EGRESS_ANY;
+    compiled->line = 0;
+
+    if (source->len == 0) {
+        return NGX_OK;
+    }
+
+    file = *source;
+    last = source->data + source->len;
+
+    for (p = last; p > source->data && p[-1] >= '0' && p[-1] <= '9'; p--) {
+        /* void */
+    }
+
+    if (p > source->data && p[-1] == ':' && p < last && *p != '0') {
+        line = ngx_atoi(p, last - p);
+
+        if (line > 0 && line <= NGX_MAX_INT32_VALUE) {
+            compiled->line = (uint32_t) line;
+            file.len = p - 1 - source->data;
+        }
+    }
+
+    return ngx_egress_compile_pattern(build->base, NGX_EGRESS_GROUP_NONE,
+                                      NGX_EGRESS_MATCH_EXACT, &file,
+                                      &compiled->source);
 }
 
 
@@ -640,8 +737,8 @@ ngx_egress_build_clause(ngx_egress_build_t *build, ngx_uint_t number,
     for (i = 0; i < 3; i++) {
 
         for (p = ngx_egress_build_code(build, clause, i);
-             p->field != NGX_EGRESS_CONDS_END;
-             p++)
+             p;
+             p = ngx_egress_code_next(p))
         {
             if (ngx_egress_field_http(p->field)) {
                 clause->http = 1;
@@ -664,7 +761,8 @@ ngx_egress_build_code(ngx_egress_build_t *build, ngx_egress_clause_t *clause,
     code = (block == 0) ? clause->to : (block == 1) ? clause->from
                                                     : clause->when;
 
-    return (ngx_egress_code_t *) build->base->code_in->data + code;
+    return ngx_egress_code_first((ngx_egress_code_t *)
+                                 build->base->code_in->data, code);
 }
 
 
@@ -687,8 +785,8 @@ ngx_egress_build_keys(ngx_egress_build_t *build, ngx_egress_clause_t *clause,
     for (i = 0; i < 3; i++) {
 
         for (p = ngx_egress_build_code(build, clause, i);
-             p->field != NGX_EGRESS_CONDS_END;
-             p++)
+             p;
+             p = ngx_egress_code_next(p))
         {
             n++;
 
@@ -770,22 +868,22 @@ ngx_egress_build_edges(ngx_egress_build_t *build, uint32_t clause)
 
     (void) ngx_egress_build_keys(build, &clauses[clause], &keys);
 
-    return ngx_egress_build_level(build, &keys, clause, 0, 0);
+    return ngx_egress_build_level(build, &keys, clause, 0, 0, 0);
 }
 
 
 static ngx_int_t
 ngx_egress_build_level(ngx_egress_build_t *build, ngx_egress_keys_t *keys,
-    uint32_t clause, ngx_uint_t level, uint32_t node)
+    uint32_t clause, ngx_uint_t level, uint32_t node, uint32_t hash)
 {
-    uint32_t            edge[2], id, next, *ids, any;
+    uint32_t            below, next, *ids, any;
     ngx_uint_t          i, n, group;
     ngx_egress_code_t  *key;
 
     group = build->engine->groups[level];
 
     if (group == NGX_EGRESS_GROUP_NONE) {
-        return ngx_egress_build_entry(build,
+        return ngx_egress_build_entry(&build->entries,
                                       level ? node - NGX_EGRESS_NODES + 1 : 0,
                                       clause);
     }
@@ -811,22 +909,19 @@ ngx_egress_build_level(ngx_egress_build_t *build, ngx_egress_keys_t *keys,
     for (i = 0; i < n; i++) {
 
         next = ids[i];
+        below = ngx_egress_build_key(build, ids[i]);
 
         if (level || build->engine->groups[1] == NGX_EGRESS_GROUP_NONE) {
 
-            edge[0] = node;
-            edge[1] = ids[i];
+            below = ngx_egress_edge_hash(hash, below);
 
-            if (ngx_egress_intern(build->edges, edge, sizeof(edge), &id)
-                == NGX_ERROR)
-            {
+            if (ngx_egress_build_edge(build, node, &next, below) != NGX_OK) {
                 return NGX_ERROR;
             }
-
-            next = NGX_EGRESS_NODES + id;
         }
 
-        if (ngx_egress_build_level(build, keys, clause, level + 1, next)
+        if (ngx_egress_build_level(build, keys, clause, level + 1, next,
+                                   below)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -841,6 +936,58 @@ ngx_egress_build_level(ngx_egress_build_t *build, ngx_egress_keys_t *keys,
 }
 
 
+/* next: the pattern, and then the node that the edge is */
+
+static ngx_int_t
+ngx_egress_build_edge(ngx_egress_build_t *build, uint32_t node,
+    uint32_t *next, uint32_t hash)
+{
+    uint32_t   edge[2], id, *p;
+    ngx_int_t  rc;
+
+    edge[0] = node;
+    edge[1] = *next;
+
+    rc = ngx_egress_intern(build->edges, edge, sizeof(edge), &id);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DONE) {
+        p = ngx_array_push(&build->hashes);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        *p = hash;
+    }
+
+    *next = NGX_EGRESS_NODES + id;
+
+    return NGX_OK;
+}
+
+
+/* the same that a lookup has at hand when the pattern matches */
+
+static uint32_t
+ngx_egress_build_key(ngx_egress_build_t *build, uint32_t id)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_uint_t   kind;
+
+    p = build->base->patterns_in->data + id;
+
+    if (ngx_egress_base_place(p, &kind, &len) != NGX_EGRESS_PLACE_SLOT) {
+        return id;
+    }
+
+    return ngx_egress_base_hash(p, ngx_egress_pattern_len(p));
+}
+
+
 /*
  * For flows without identity: what is left of the clause without the block
  * that is about identity alone.  The first one of the same rest is enough.
@@ -850,7 +997,7 @@ static ngx_int_t
 ngx_egress_build_nobody(ngx_egress_build_t *build, uint32_t clause,
     uint32_t node)
 {
-    uint32_t              rest[4], edge[2], id;
+    uint32_t              rest[4], id;
     ngx_int_t             rc;
     ngx_egress_code_t    *p;
     ngx_egress_clause_t  *c;
@@ -858,16 +1005,14 @@ ngx_egress_build_nobody(ngx_egress_build_t *build, uint32_t clause,
     c = (ngx_egress_clause_t *) build->clauses.elts + clause;
 
     for (p = ngx_egress_build_code(build, c, 1);
-         p->field != NGX_EGRESS_CONDS_END;
-         p++)
+         p && ngx_egress_field_identity(p->field);
+         p = ngx_egress_code_next(p))
     {
-        if (!ngx_egress_field_identity(p->field)) {
-            break;
-        }
+        /* void */
     }
 
     rest[0] = node;
-    rest[1] = (p->field == NGX_EGRESS_CONDS_END) ? 0 : c->from;
+    rest[1] = p ? c->from : 0;
     rest[2] = c->to;
     rest[3] = c->when;
 
@@ -877,26 +1022,22 @@ ngx_egress_build_nobody(ngx_egress_build_t *build, uint32_t clause,
         return rc;
     }
 
-    edge[0] = node;
-    edge[1] = NGX_EGRESS_NOBODYS;
-
-    if (ngx_egress_intern(build->edges, edge, sizeof(edge), &id)
+    if (ngx_egress_intern(build->nodes, &node, sizeof(node), &id)
         == NGX_ERROR)
     {
         return NGX_ERROR;
     }
 
-    return ngx_egress_build_entry(build, id + 1, clause);
+    return ngx_egress_build_entry(&build->nobody_entries, id, clause);
 }
 
 
 static ngx_int_t
-ngx_egress_build_entry(ngx_egress_build_t *build, uint32_t leaf,
-    uint32_t clause)
+ngx_egress_build_entry(ngx_array_t *entries, uint32_t leaf, uint32_t clause)
 {
     ngx_egress_entry_t  *entry;
 
-    entry = ngx_array_push(&build->entries);
+    entry = ngx_array_push(entries);
     if (entry == NULL) {
         return NGX_ERROR;
     }
@@ -908,53 +1049,114 @@ ngx_egress_build_entry(ngx_egress_build_t *build, uint32_t leaf,
 }
 
 
-/* entries come in the order of clauses, and stay in it */
-
 static ngx_int_t
-ngx_egress_build_lists(ngx_egress_build_t *build)
+ngx_egress_build_done(ngx_egress_build_t *build)
 {
-    uint32_t              n, *lists, *to, *count, at;
-    ngx_uint_t            i;
+    uint32_t              at, *lists, *edges, *nodes;
     ngx_egress_base_t    *base;
-    ngx_egress_entry_t   *entry;
-    ngx_egress_engine_t  *engine;
+    ngx_egress_engine_t  *engine, **p;
 
     base = build->base;
     engine = build->engine;
-    entry = build->entries.elts;
-    n = build->edges->n + 1;
 
-    count = ngx_pcalloc(base->temp, n * sizeof(uint32_t));
-    to = ngx_palloc(base->temp, n * sizeof(uint32_t));
-    lists = ngx_palloc(base->temp, (build->entries.nelts + 1)
+    engine->nrules = (uint32_t) build->rules.nelts;
+    engine->nclauses = (uint32_t) build->clauses.nelts;
+
+    at = 1;
+    lists = ngx_palloc(base->temp, (build->entries.nelts
+                                    + build->nobody_entries.nelts + 1)
                                    * sizeof(uint32_t));
 
-    if (count == NULL || to == NULL || lists == NULL) {
+    if (lists == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < build->entries.nelts; i++) {
-        count[entry[i].leaf]++;
+    edges = ngx_egress_build_lists(build, &build->entries,
+                                   build->edges->n + 1, lists, &at);
+    nodes = ngx_egress_build_lists(build, &build->nobody_entries,
+                                   build->nodes->n, lists, &at);
+
+    if (edges == NULL || nodes == NULL) {
+        return NGX_ERROR;
+    }
+
+    engine->root = edges[0];
+
+    engine->lists = ngx_egress_build_keep(base, &engine->size, lists,
+                                          at * sizeof(uint32_t));
+    engine->rules = ngx_egress_build_keep(base, &engine->size,
+                        build->rules.elts,
+                        engine->nrules * sizeof(ngx_egress_compiled_t));
+    engine->policies = ngx_egress_build_keep(base, &engine->size,
+                           build->policies.elts,
+                           build->policies.nelts
+                           * sizeof(ngx_egress_policy_t *));
+    engine->clauses = ngx_egress_build_keep(base, &engine->size,
+                          build->clauses.elts,
+                          engine->nclauses * sizeof(ngx_egress_clause_t));
+
+    p = ngx_array_push(&base->engines);
+
+    if (engine->lists == NULL || engine->rules == NULL
+        || engine->policies == NULL || engine->clauses == NULL || p == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    *p = engine;
+
+    if (ngx_egress_build_table(build, edges) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_egress_build_nobodys(build, nodes);
+}
+
+
+/*
+ * Where each of the leaves leads to.  Entries come in the order of clauses,
+ * and stay in it.
+ */
+
+static uint32_t *
+ngx_egress_build_lists(ngx_egress_build_t *build, ngx_array_t *entries,
+    uint32_t n, uint32_t *lists, uint32_t *at)
+{
+    uint32_t             *to, *count, i;
+    ngx_uint_t            k;
+    ngx_egress_entry_t   *entry;
+
+    entry = entries->elts;
+
+    count = ngx_pcalloc(build->base->temp, (n + 1) * sizeof(uint32_t));
+    to = ngx_palloc(build->base->temp, (n + 1) * sizeof(uint32_t));
+
+    if (count == NULL || to == NULL) {
+        return NULL;
+    }
+
+    for (k = 0; k < entries->nelts; k++) {
+        count[entry[k].leaf]++;
     }
 
     /* an edge leads to a node of its own number, a list, or a clause */
 
-    at = 1;
-
     for (i = 0; i < n; i++) {
-        to[i] = (count[i] > 1) ? at : NGX_EGRESS_NODES + i - 1;
-        at += (count[i] > 1) ? count[i] : 0;
+        to[i] = (count[i] > 1) ? *at : NGX_EGRESS_NODES + i - 1;
+        *at += (count[i] > 1) ? count[i] : 0;
         count[i] = (count[i] == 1) ? NGX_EGRESS_LAST : 0;
     }
 
-    for (i = 0; i < build->entries.nelts; i++) {
+    for (k = 0; k < entries->nelts; k++) {
 
-        if (count[entry[i].leaf] & NGX_EGRESS_LAST) {
-            to[entry[i].leaf] = NGX_EGRESS_LAST | entry[i].clause;
+        i = entry[k].leaf;
+
+        if (count[i] & NGX_EGRESS_LAST) {
+            to[i] = NGX_EGRESS_LAST | entry[k].clause;
             continue;
         }
 
-        lists[to[entry[i].leaf] + count[entry[i].leaf]++] = entry[i].clause;
+        lists[to[i] + count[i]++] = entry[k].clause;
     }
 
     for (i = 0; i < n; i++) {
@@ -963,36 +1165,19 @@ ngx_egress_build_lists(ngx_egress_build_t *build)
         }
     }
 
-    engine->root = to[0];
-    engine->nrules = (uint32_t) build->rules.nelts;
-    engine->nclauses = (uint32_t) build->clauses.nelts;
-
-    engine->lists = ngx_egress_build_keep(base, &engine->size, lists,
-                                          at * sizeof(uint32_t));
-    engine->rules = ngx_egress_build_keep(base, &engine->size,
-                        build->rules.elts,
-                        engine->nrules * sizeof(ngx_egress_compiled_t));
-    engine->clauses = ngx_egress_build_keep(base, &engine->size,
-                          build->clauses.elts,
-                          engine->nclauses * sizeof(ngx_egress_clause_t));
-
-    if (engine->lists == NULL || engine->rules == NULL
-        || engine->clauses == NULL)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_egress_build_table(build, to);
+    return to;
 }
 
 
 static ngx_int_t
 ngx_egress_build_table(ngx_egress_build_t *build, uint32_t *to)
 {
-    uint32_t              i, k, n, edge[2];
+    uint32_t              i, k, n, pair[2], *hash;
+    ngx_egress_edge_t    *edge;
     ngx_egress_engine_t  *engine;
 
     engine = build->engine;
+    hash = build->hashes.elts;
 
     if (build->edges->n == 0) {
         return NGX_OK;
@@ -1011,19 +1196,110 @@ ngx_egress_build_table(ngx_egress_build_t *build, uint32_t *to)
 
     for (i = 0; i < build->edges->n; i++) {
 
-        ngx_memcpy(edge, build->edges->data + build->edges->items[i].offset,
-                   sizeof(edge));
+        ngx_memcpy(pair, build->edges->data + build->edges->items[i].offset,
+                   sizeof(pair));
 
-        for (k = ngx_egress_reduce(ngx_egress_edge_hash(edge[0], edge[1]), n);
+        for (k = ngx_egress_reduce(hash[i], n);
              engine->edges[k].to;
              k = (k + 1 == n) ? 0 : k + 1)
         {
             /* void */
         }
 
-        engine->edges[k].node = edge[0];
-        engine->edges[k].id = edge[1];
-        engine->edges[k].to = to[i + 1];
+        edge = &engine->edges[k];
+
+        edge->node = pair[0];
+        edge->id = pair[1];
+        edge->to = to[i + 1];
+
+        if (edge->to & NGX_EGRESS_LAST) {
+            edge->port = ngx_egress_build_port(build,
+                         &engine->clauses[edge->to & ~NGX_EGRESS_LAST]);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* the port, if one is all that the walk did not go by; or 0 */
+
+static uint32_t
+ngx_egress_build_port(ngx_egress_build_t *build, ngx_egress_clause_t *clause)
+{
+    uint32_t            port;
+    ngx_uint_t          i, group, covered;
+    ngx_egress_code_t  *p;
+
+    port = 0;
+    covered = clause->covered;
+
+    for (i = 0; i < 3; i++) {
+
+        for (p = ngx_egress_build_code(build, clause, i);
+             p;
+             p = ngx_egress_code_next(p))
+        {
+            group = ngx_egress_field_group(p->field);
+
+            if (!p->negative && group != NGX_EGRESS_GROUP_NONE
+                && (covered & (1 << group)))
+            {
+                covered &= ~(1 << group);
+                continue;
+            }
+
+            if (port || p->field != NGX_EGRESS_PORT || p->negative
+                || p->n != 1)
+            {
+                return 0;
+            }
+
+            port = p->values;
+        }
+    }
+
+    return port;
+}
+
+
+static ngx_int_t
+ngx_egress_build_nobodys(ngx_egress_build_t *build, uint32_t *to)
+{
+    uint32_t              i, k, n, node;
+    ngx_egress_engine_t  *engine;
+
+    engine = build->engine;
+
+    if (build->nodes->n == 0) {
+        return NGX_OK;
+    }
+
+    n = build->nodes->n + build->nodes->n / 3 + 1;
+
+    engine->nobodys = ngx_pcalloc(build->base->pool,
+                                  n * sizeof(ngx_egress_nobody_t));
+    if (engine->nobodys == NULL) {
+        return NGX_ERROR;
+    }
+
+    engine->nnobodys = n;
+    engine->size += n * sizeof(ngx_egress_nobody_t);
+
+    for (i = 0; i < build->nodes->n; i++) {
+
+        ngx_memcpy(&node, build->nodes->data + build->nodes->items[i].offset,
+                   sizeof(node));
+
+        for (k = ngx_egress_reduce(ngx_egress_edge_hash(node, 0), n);
+             engine->nobodys[k].to;
+             k = (k + 1 == n) ? 0 : k + 1)
+        {
+            /* void */
+        }
+
+        engine->nobodys[k].node = node;
+        engine->nobodys[k].to = to[i];
     }
 
     return NGX_OK;
@@ -1103,20 +1379,20 @@ ngx_egress_base_tables(ngx_egress_base_t *base)
 
     base->nslots = n[NGX_EGRESS_PLACE_SLOT] * 4 / 3 + 1;
     base->nheads = n[NGX_EGRESS_PLACE_HEAD] * 4 / 3 + 1;
-    base->nfilter = n[NGX_EGRESS_PLACE_SLOT] * 8 + 64;
+    base->nfilter = n[NGX_EGRESS_PLACE_SLOT] / 4 + 1;
 
     base->slots = ngx_pcalloc(base->pool,
                               base->nslots * sizeof(ngx_egress_slot_t));
     base->heads = ngx_pcalloc(base->pool,
                               base->nheads * sizeof(ngx_egress_slot_t));
-    base->filter = ngx_pcalloc(base->pool, base->nfilter / 8 + 1);
+    base->filter = ngx_pcalloc(base->pool, base->nfilter * sizeof(uint32_t));
 
     if (base->slots == NULL || base->heads == NULL || base->filter == NULL) {
         return NGX_ERROR;
     }
 
     base->size += (base->nslots + base->nheads) * sizeof(ngx_egress_slot_t)
-                  + base->nfilter / 8 + 1;
+                  + base->nfilter * sizeof(uint32_t);
 
     for (p = base->text; p < last; p = ngx_egress_base_next(p)) {
         if (ngx_egress_base_add(base, p, seen) != NGX_OK) {
@@ -1124,7 +1400,11 @@ ngx_egress_base_tables(ngx_egress_base_t *base)
         }
     }
 
-    return ngx_egress_base_lengths(base, seen);
+    if (ngx_egress_base_lengths(base, seen) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return base->ncidrs ? ngx_egress_base_cidrs(base) : NGX_OK;
 }
 
 
@@ -1140,7 +1420,7 @@ ngx_egress_base_add(ngx_egress_base_t *base, u_char *p, uint16_t *seen)
 {
     size_t       len;
     uint16_t     byte;
-    uint32_t     id, hash, bit, *always;
+    uint32_t     id, hash, *always;
     ngx_uint_t   kind, group;
 
     id = (uint32_t) (p - base->text);
@@ -1162,21 +1442,15 @@ ngx_egress_base_add(ngx_egress_base_t *base, u_char *p, uint16_t *seen)
         return NGX_OK;
 
     case NGX_EGRESS_PLACE_HEAD:
-        hash = ngx_egress_hash(ngx_egress_pattern_text(p), len,
-                               ngx_egress_seed(group,
-                                               ngx_egress_pattern_kind(p)));
+        hash = ngx_egress_base_hash(p, len);
         ngx_egress_base_insert(base->heads, base->nheads, hash, id);
         break;
 
     case NGX_EGRESS_PLACE_SLOT:
-        hash = ngx_egress_hash(ngx_egress_pattern_text(p),
-                               ngx_egress_pattern_len(p),
-                               ngx_egress_seed(group,
-                                               ngx_egress_pattern_kind(p)));
+        hash = ngx_egress_base_hash(p, ngx_egress_pattern_len(p));
         ngx_egress_base_insert(base->slots, base->nslots, hash, id);
 
-        bit = ngx_egress_reduce(hash * 0x9e3779b1, base->nfilter);
-        base->filter[bit / 8] |= (u_char) (1 << bit % 8);
+        ngx_egress_filter(base, hash) |= ngx_egress_filter_bits(hash);
         break;
 
     default: /* NGX_EGRESS_PLACE_NONE */
@@ -1191,7 +1465,10 @@ ngx_egress_base_add(ngx_egress_base_t *base, u_char *p, uint16_t *seen)
 
     byte = NGX_EGRESS_MIXED;
 
-    if (ngx_egress_pattern_kind(p) != NGX_EGRESS_MATCH_CIDR && len) {
+    if (group == NGX_EGRESS_GROUP_IP) {
+        base->ncidrs++;
+
+    } else if (len) {
         byte = ngx_egress_pattern_text(p)[kind == NGX_EGRESS_SUFFIXES
                                           ? 0 : len - 1];
         byte = byte ? byte : NGX_EGRESS_MIXED;
@@ -1259,6 +1536,21 @@ ngx_egress_base_place(u_char *p, ngx_uint_t *kind, size_t *len)
 }
 
 
+/* of as much of a pattern's text */
+
+static uint32_t
+ngx_egress_base_hash(u_char *p, size_t len)
+{
+    if (ngx_egress_pattern_kind(p) == NGX_EGRESS_MATCH_CIDR) {
+        return ngx_egress_cidr_hash(ngx_egress_pattern_text(p), len);
+    }
+
+    return ngx_egress_hash(ngx_egress_pattern_text(p), len,
+                           ngx_egress_seed(ngx_egress_pattern_group(p),
+                                           ngx_egress_pattern_kind(p)));
+}
+
+
 static void
 ngx_egress_base_insert(ngx_egress_slot_t *slots, uint32_t n, uint32_t hash,
     uint32_t id)
@@ -1315,6 +1607,71 @@ ngx_egress_base_lengths(ngx_egress_base_t *base, uint16_t *seen)
             in_use->bytes[in_use->n] =
                   (u_char) (seen[i * NGX_EGRESS_LENGTHS + len] & 0xff);
             in_use->lengths[in_use->n++] = (uint16_t) len;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_base_cidrs(ngx_egress_base_t *base)
+{
+    u_char                *p, *last;
+    uint64_t               words[2], near, *cidr, *end;
+    ngx_uint_t             i, bits;
+    ngx_egress_lengths_t  *in_use;
+
+    in_use = &base->lengths[NGX_EGRESS_GROUP_IP][NGX_EGRESS_PREFIXES];
+
+    while (base->cidr_bits < NGX_EGRESS_CIDR_BITS
+           && (ngx_uint_t) 2 << base->cidr_bits <= base->ncidrs)
+    {
+        base->cidr_bits++;
+    }
+
+    base->cidrs = ngx_pcalloc(base->pool,
+                              sizeof(uint64_t) << base->cidr_bits);
+    if (base->cidrs == NULL) {
+        return NGX_ERROR;
+    }
+
+    base->size += sizeof(uint64_t) << base->cidr_bits;
+
+    last = base->text + base->ntext;
+
+    for (p = base->text; p < last; p = ngx_egress_base_next(p)) {
+
+        if (ngx_egress_pattern_group(p) != NGX_EGRESS_GROUP_IP) {
+            continue;
+        }
+
+        bits = ngx_egress_pattern_text(p)[0];
+
+        for (i = 0;
+             in_use->lengths[i] != 256 * (ngx_egress_pattern_len(p) - 1)
+                                   + bits;
+             i++)
+        {
+            /* void */
+        }
+
+        near = (uint64_t) 1 << ngx_min(i, NGX_EGRESS_NEAR - 1);
+
+        ngx_egress_cidr_words(ngx_egress_pattern_text(p) + 1,
+                              ngx_egress_pattern_len(p) - 1, words);
+
+        /* a short one is at several places */
+
+        cidr = &base->cidrs[ngx_egress_cidr_near(base, words[0])];
+        end = cidr + 1;
+
+        if (bits < base->cidr_bits) {
+            end = cidr + ((ngx_uint_t) 1 << (base->cidr_bits - bits));
+        }
+
+        for ( /* void */ ; cidr < end; cidr++) {
+            *cidr |= near;
         }
     }
 

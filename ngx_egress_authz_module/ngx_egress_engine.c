@@ -22,6 +22,35 @@
 #endif
 
 
+/*
+ * Patterns to be looked for.  Each step of it waits for memory, and so takes
+ * it for all of them before the next step: slots and edges, then texts and
+ * clauses.
+ */
+
+#define NGX_EGRESS_PROBES          32
+
+typedef struct {
+    u_char                   *data;        /* a CIDR's is the whole address */
+    uint32_t                  len;         /* and its length as in lengths */
+    uint32_t                  hash;
+    uint32_t                  slot;
+    uint32_t                  id;          /* of that slot; 0: there is none */
+    ngx_uint_t                group;
+    ngx_uint_t                kind;
+} ngx_egress_probe_t;
+
+
+typedef struct {
+    ngx_egress_base_t        *base;
+    ngx_egress_lookup_t      *lookup;
+    ngx_uint_t                n;
+    ngx_uint_t                groups;      /* bits: those that have any */
+    ngx_egress_probe_t       *last[NGX_EGRESS_GROUPS];
+    ngx_egress_probe_t        elts[NGX_EGRESS_PROBES];
+} ngx_egress_probes_t;
+
+
 typedef struct {
     ngx_egress_engine_t      *engine;
     ngx_egress_lookup_t      *lookup;
@@ -34,36 +63,53 @@ typedef struct {
 } ngx_egress_walk_t;
 
 
-static void ngx_egress_lookup_prefetch(ngx_egress_base_t *base,
-    ngx_egress_ask_t *ask);
-static void ngx_egress_lookup_text(ngx_egress_base_t *base,
-    ngx_egress_lookup_t *lookup, ngx_uint_t group, ngx_str_t *value);
+static void ngx_egress_lookup_text(ngx_egress_probes_t *probes,
+    ngx_uint_t group, ngx_str_t *value);
 static void ngx_egress_lookup_paths(ngx_egress_base_t *base,
     ngx_egress_lookup_t *lookup);
-static void ngx_egress_lookup_addr(ngx_egress_base_t *base,
+static void ngx_egress_lookup_addr(ngx_egress_probes_t *probes);
+static void ngx_egress_lookup_who(ngx_egress_probes_t *probes);
+static void ngx_egress_lookup_always(ngx_egress_base_t *base,
     ngx_egress_lookup_t *lookup);
-static void ngx_egress_lookup_who(ngx_egress_base_t *base,
-    ngx_egress_lookup_t *lookup);
-static void ngx_egress_lookup_segments(ngx_egress_base_t *base,
-    ngx_egress_lookup_t *lookup);
-static void ngx_egress_lookup_account(ngx_egress_base_t *base,
-    ngx_egress_lookup_t *lookup, ngx_str_t *namespace, ngx_str_t *name);
-static void ngx_egress_lookup_exact(ngx_egress_base_t *base,
-    ngx_egress_lookup_t *lookup, ngx_uint_t group, ngx_uint_t kind,
-    u_char *data, size_t len);
+static void ngx_egress_lookup_segments(ngx_egress_probes_t *probes);
+static void ngx_egress_lookup_account(ngx_egress_probes_t *probes,
+    ngx_str_t *namespace, ngx_str_t *name);
 static void ngx_egress_lookup_heads(ngx_egress_base_t *base,
     ngx_egress_lookup_t *lookup, ngx_uint_t group, ngx_uint_t kind,
     u_char *data, size_t len, ngx_str_t *value);
 static void ngx_egress_lookup_add(ngx_egress_lookup_t *lookup,
-    ngx_uint_t group, uint32_t id);
+    ngx_uint_t group, uint32_t id, uint32_t key);
+
+static void ngx_egress_probe(ngx_egress_probes_t *probes, ngx_uint_t group,
+    ngx_uint_t kind, u_char *data, size_t len);
+static ngx_uint_t ngx_egress_probe_likely(ngx_egress_base_t *base,
+    uint32_t hash);
+static void ngx_egress_probe_add(ngx_egress_probes_t *probes,
+    ngx_uint_t group, ngx_uint_t kind, u_char *data, size_t len,
+    uint32_t hash);
+static void ngx_egress_probes_ahead(ngx_egress_probes_t *probes);
+static ngx_egress_edge_t *ngx_egress_probes_edge(
+    ngx_egress_probes_t *probes, ngx_egress_engine_t *engine,
+    ngx_uint_t known);
+static void ngx_egress_probes_done(ngx_egress_probes_t *probes);
+static uint32_t ngx_egress_probe_slot(ngx_egress_base_t *base,
+    ngx_egress_probe_t *probe);
+static ngx_uint_t ngx_egress_probe_equal(ngx_egress_probe_t *probe,
+    u_char *pattern);
+static void ngx_egress_cidr(u_char *text, u_char *addr, size_t len);
+static uint32_t ngx_egress_cidr_mix(uint64_t *words, size_t len);
 
 static void ngx_egress_walk(ngx_egress_walk_t *walk, ngx_uint_t level,
-    uint32_t node);
+    uint32_t node, uint32_t hash);
 static void ngx_egress_walk_edge(ngx_egress_walk_t *walk, ngx_uint_t level,
-    uint32_t node, uint32_t id);
-static void ngx_egress_walk_list(ngx_egress_walk_t *walk, uint32_t list);
+    uint32_t node, uint32_t hash, uint32_t id, uint32_t key);
+static void ngx_egress_walk_nobodys(ngx_egress_walk_t *walk, uint32_t node);
+static ngx_egress_edge_t *ngx_egress_edge(ngx_egress_engine_t *engine,
+    uint32_t node, uint32_t hash, uint32_t id);
+static void ngx_egress_walk_list(ngx_egress_walk_t *walk, uint32_t list,
+    ngx_uint_t bare);
 static ngx_uint_t ngx_egress_walk_clause(ngx_egress_walk_t *walk,
-    ngx_egress_clause_t *clause);
+    ngx_egress_clause_t *clause, ngx_uint_t bare);
 
 static ngx_uint_t ngx_egress_clause(ngx_egress_engine_t *engine,
     ngx_egress_lookup_t *lookup, ngx_egress_clause_t *clause,
@@ -116,11 +162,11 @@ ngx_egress_hash(u_char *data, size_t len, uint32_t seed)
 
 
 uint32_t
-ngx_egress_edge_hash(uint32_t node, uint32_t id)
+ngx_egress_edge_hash(uint32_t node, uint32_t key)
 {
     uint64_t  h;
 
-    h = ((uint64_t) node << 32 | id) * 0xff51afd7ed558ccd;
+    h = ((uint64_t) node << 32 | key) * 0xff51afd7ed558ccd;
     h ^= h >> 32;
     h *= 0xc4ceb9fe1a85ec53;
 
@@ -178,92 +224,61 @@ void
 ngx_egress_base_lookup(ngx_egress_base_t *base, ngx_egress_ask_t *ask,
     ngx_egress_lookup_t *lookup)
 {
+    ngx_egress_probes_t  probes;
+
     lookup->ask = ask;
     lookup->linear = 0;
 
     ngx_memzero(lookup->n, sizeof(lookup->n));
 
-    ngx_egress_lookup_prefetch(base, ask);
+    probes.base = base;
+    probes.lookup = lookup;
+    probes.n = 0;
+    probes.groups = 0;
 
     if (ask->host.len) {
-        ngx_egress_lookup_text(base, lookup, NGX_EGRESS_GROUP_HOST,
-                               &ask->host);
-    }
-
-    if (ask->path.len) {
-        ngx_egress_lookup_text(base, lookup, NGX_EGRESS_GROUP_PATH,
-                               &ask->path);
-        ngx_egress_lookup_paths(base, lookup);
-    }
-
-    if (base->fields & (1 << NGX_EGRESS_SOURCE_IP)) {
-        ngx_egress_lookup_addr(base, lookup);
+        ngx_egress_lookup_text(&probes, NGX_EGRESS_GROUP_HOST, &ask->host);
     }
 
     if (ask->principal.len) {
-        ngx_egress_lookup_text(base, lookup, NGX_EGRESS_GROUP_WHO,
+        ngx_egress_lookup_text(&probes, NGX_EGRESS_GROUP_WHO,
                                &ask->principal);
-        ngx_egress_lookup_who(base, lookup);
-    }
-}
-
-
-/* the two places that nearly each flow looks at, at the same time */
-
-static void
-ngx_egress_lookup_prefetch(ngx_egress_base_t *base, ngx_egress_ask_t *ask)
-{
-    uint32_t            hash[2], i, k;
-    ngx_egress_slot_t  *slot[2];
-
-    if (base->nslots == 0 || ask->principal.len == 0 || ask->host.len == 0) {
-        return;
     }
 
-    hash[0] = ngx_egress_hash(ask->host.data, ask->host.len,
-                              ngx_egress_seed(NGX_EGRESS_GROUP_HOST,
-                                              NGX_EGRESS_MATCH_EXACT));
-    hash[1] = ngx_egress_hash(ask->principal.data, ask->principal.len,
-                              ngx_egress_seed(NGX_EGRESS_GROUP_WHO,
-                                              NGX_EGRESS_MATCH_EXACT));
-
-    for (k = 0; k < 2; k++) {
-        slot[k] = &base->slots[ngx_egress_reduce(hash[k], base->nslots)];
-        ngx_egress_prefetch(slot[k]);
+    if (ask->path.len) {
+        ngx_egress_lookup_text(&probes, NGX_EGRESS_GROUP_PATH, &ask->path);
     }
 
-    /* and what they lead to */
-
-    for (k = 0; k < 2; k++) {
-
-        for (i = 0; i < 4 && slot[k] + i < base->slots + base->nslots; i++) {
-
-            if (slot[k][i].id == 0) {
-                break;
-            }
-
-            if (slot[k][i].hash == hash[k]) {
-                ngx_egress_prefetch(base->text + slot[k][i].id);
-                ngx_egress_prefetch(base->text + slot[k][i].id + 63);
-                break;
-            }
-        }
+    if (base->fields & (1 << NGX_EGRESS_SOURCE_IP)) {
+        ngx_egress_lookup_addr(&probes);
     }
+
+    ngx_egress_probes_ahead(&probes);
+
+    if (ask->path.len) {
+        ngx_egress_lookup_paths(base, lookup);
+    }
+
+    if (ask->principal.len) {
+        ngx_egress_lookup_who(&probes);
+    }
+
+    ngx_egress_probes_done(&probes);
 }
 
 
 /* exact, prefix, suffix, presence */
 
 static void
-ngx_egress_lookup_text(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
-    ngx_uint_t group, ngx_str_t *value)
+ngx_egress_lookup_text(ngx_egress_probes_t *probes, ngx_uint_t group,
+    ngx_str_t *value)
 {
     u_char                *p, byte;
     ngx_uint_t             i;
+    ngx_egress_base_t     *base;
     ngx_egress_lengths_t  *in_use;
 
-    ngx_egress_lookup_exact(base, lookup, group, NGX_EGRESS_MATCH_EXACT,
-                            value->data, value->len);
+    base = probes->base;
 
     in_use = &base->lengths[group][NGX_EGRESS_PREFIXES];
 
@@ -275,8 +290,8 @@ ngx_egress_lookup_text(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
             continue;
         }
 
-        ngx_egress_lookup_exact(base, lookup, group, NGX_EGRESS_MATCH_PREFIX,
-                                value->data, in_use->lengths[i]);
+        ngx_egress_probe(probes, group, NGX_EGRESS_MATCH_PREFIX, value->data,
+                         in_use->lengths[i]);
     }
 
     in_use = &base->lengths[group][NGX_EGRESS_SUFFIXES];
@@ -290,12 +305,18 @@ ngx_egress_lookup_text(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
             continue;
         }
 
-        ngx_egress_lookup_exact(base, lookup, group, NGX_EGRESS_MATCH_SUFFIX,
-                                p, in_use->lengths[i]);
+        ngx_egress_probe(probes, group, NGX_EGRESS_MATCH_SUFFIX, p,
+                         in_use->lengths[i]);
     }
 
+    /* the last one, as it is the likeliest to be there */
+
+    ngx_egress_probe(probes, group, NGX_EGRESS_MATCH_EXACT, value->data,
+                     value->len);
+
     if (base->present[group]) {
-        ngx_egress_lookup_add(lookup, group, base->present[group]);
+        ngx_egress_lookup_add(probes->lookup, group, base->present[group],
+                              base->present[group]);
     }
 }
 
@@ -321,69 +342,84 @@ ngx_egress_lookup_paths(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup)
 /* a length is 256 times the bytes of an address, and the bits that count */
 
 static void
-ngx_egress_lookup_addr(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup)
+ngx_egress_lookup_addr(ngx_egress_probes_t *probes)
 {
-    u_char                 text[17];
-    ngx_uint_t             i, bits, n;
+    uint32_t               hash;
+    uint64_t               words[2], near;
+    ngx_uint_t             i, found;
     ngx_egress_addr_t     *addr;
     ngx_egress_lengths_t  *in_use;
 
-    addr = ngx_egress_ask_addr(lookup->ask, NGX_EGRESS_SOURCE_IP);
+    addr = ngx_egress_ask_addr(probes->lookup->ask, NGX_EGRESS_SOURCE_IP);
 
     /* of a Unix socket: each rule that asks for it is in doubt */
 
     if (addr->len == 0) {
-        lookup->linear = 1;
+        probes->lookup->linear = 1;
         return;
     }
 
-    in_use = &base->lengths[NGX_EGRESS_GROUP_IP][NGX_EGRESS_PREFIXES];
+    in_use = &probes->base->lengths[NGX_EGRESS_GROUP_IP][NGX_EGRESS_PREFIXES];
 
-    for (i = 0; i < in_use->n; i++) {
+    if (in_use->n == 0) {
+        return;
+    }
 
-        if (in_use->lengths[i] / 256 != addr->len) {
+    ngx_egress_cidr_words(addr->bytes, addr->len, words);
+
+    near = probes->base->cidrs[ngx_egress_cidr_near(probes->base, words[0])];
+
+    for (i = 0; near && i < in_use->n; i++) {
+
+        found = near & 1;
+        near = (i < NGX_EGRESS_NEAR - 1) ? near >> 1 : near;
+
+        if (!found || in_use->lengths[i] / 256 != addr->len) {
             continue;
         }
 
-        bits = in_use->lengths[i] % 256;
-        n = (bits + 7) / 8;
+        hash = ngx_egress_cidr_mix(words, in_use->lengths[i]);
 
-        text[0] = (u_char) bits;
-
-        ngx_memzero(&text[1], addr->len);
-        ngx_memcpy(&text[1], addr->bytes, n);
-
-        if (bits % 8) {
-            text[n] &= (u_char) (0xff << (8 - bits % 8));
+        if (ngx_egress_probe_likely(probes->base, hash)) {
+            ngx_egress_probe_add(probes, NGX_EGRESS_GROUP_IP,
+                                 NGX_EGRESS_MATCH_CIDR, addr->bytes,
+                                 in_use->lengths[i], hash);
         }
-
-        ngx_egress_lookup_exact(base, lookup, NGX_EGRESS_GROUP_IP,
-                                NGX_EGRESS_MATCH_CIDR, text, addr->len + 1);
     }
 }
 
 
 static void
-ngx_egress_lookup_who(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup)
+ngx_egress_lookup_who(ngx_egress_probes_t *probes)
 {
-    uint32_t            *id;
-    ngx_str_t           *domain;
-    ngx_uint_t           i;
-    ngx_egress_match_t   m;
+    ngx_str_t          *domain;
+    ngx_egress_base_t  *base;
+
+    base = probes->base;
 
     if (base->fields & (1 << NGX_EGRESS_TRUST_DOMAIN)) {
-        domain = &lookup->ask->trust_domain;
+        domain = &probes->lookup->ask->trust_domain;
 
-        ngx_egress_lookup_exact(base, lookup, NGX_EGRESS_GROUP_WHO,
-                                NGX_EGRESS_MATCH_DOMAIN, domain->data,
-                                domain->len);
+        ngx_egress_probe(probes, NGX_EGRESS_GROUP_WHO,
+                         NGX_EGRESS_MATCH_DOMAIN, domain->data, domain->len);
     }
 
     if (base->fields & (1 << NGX_EGRESS_NAMESPACE
                         | 1 << NGX_EGRESS_SERVICE_ACCOUNT))
     {
-        ngx_egress_lookup_segments(base, lookup);
+        ngx_egress_lookup_segments(probes);
     }
+
+    ngx_egress_lookup_always(base, probes->lookup);
+}
+
+
+static void
+ngx_egress_lookup_always(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup)
+{
+    uint32_t            *id;
+    ngx_uint_t           i;
+    ngx_egress_match_t   m;
 
     id = base->always.elts;
 
@@ -392,7 +428,8 @@ ngx_egress_lookup_who(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup)
         ngx_egress_pattern_match(base, id[i], &m);
 
         if (ngx_egress_match(&m, &lookup->ask->principal)) {
-            ngx_egress_lookup_add(lookup, NGX_EGRESS_GROUP_WHO, id[i]);
+            ngx_egress_lookup_add(lookup, NGX_EGRESS_GROUP_WHO, id[i],
+                                  id[i]);
         }
     }
 }
@@ -404,13 +441,17 @@ ngx_egress_lookup_who(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup)
  */
 
 static void
-ngx_egress_lookup_segments(ngx_egress_base_t *base,
-    ngx_egress_lookup_t *lookup)
+ngx_egress_lookup_segments(ngx_egress_probes_t *probes)
 {
     u_char                *p, *q, *last;
     ngx_str_t              namespace, name, rest;
     ngx_uint_t             i, pairs;
+    ngx_egress_base_t     *base;
+    ngx_egress_lookup_t   *lookup;
     ngx_egress_lengths_t  *in_use;
+
+    base = probes->base;
+    lookup = probes->lookup;
 
     p = lookup->ask->principal.data;
     last = p + lookup->ask->principal.len;
@@ -434,9 +475,9 @@ ngx_egress_lookup_segments(ngx_egress_base_t *base,
         namespace.data = rest.data;
         namespace.len = q - rest.data;
 
-        ngx_egress_lookup_exact(base, lookup, NGX_EGRESS_GROUP_WHO,
-                                NGX_EGRESS_MATCH_NAMESPACE, namespace.data,
-                                namespace.len);
+        ngx_egress_probe(probes, NGX_EGRESS_GROUP_WHO,
+                         NGX_EGRESS_MATCH_NAMESPACE, namespace.data,
+                         namespace.len);
 
         in_use = &base->lengths[NGX_EGRESS_GROUP_WHO][NGX_EGRESS_HEADS];
 
@@ -463,20 +504,20 @@ ngx_egress_lookup_segments(ngx_egress_base_t *base,
                        ? ngx_strlchr(name.data, last, '/') - name.data
                        : last - name.data;
 
-            ngx_egress_lookup_account(base, lookup, &namespace, &name);
+            ngx_egress_lookup_account(probes, &namespace, &name);
         }
     }
 }
 
 
 static void
-ngx_egress_lookup_account(ngx_egress_base_t *base,
-    ngx_egress_lookup_t *lookup, ngx_str_t *namespace, ngx_str_t *name)
+ngx_egress_lookup_account(ngx_egress_probes_t *probes, ngx_str_t *namespace,
+    ngx_str_t *name)
 {
     u_char  *p, text[NGX_EGRESS_ACCOUNT_MAX];
 
     if (namespace->len + 1 + name->len > NGX_EGRESS_ACCOUNT_MAX) {
-        lookup->linear = 1;
+        probes->lookup->linear = 1;
         return;
     }
 
@@ -484,60 +525,12 @@ ngx_egress_lookup_account(ngx_egress_base_t *base,
     *p++ = '/';
     p = ngx_cpymem(p, name->data, name->len);
 
-    ngx_egress_lookup_exact(base, lookup, NGX_EGRESS_GROUP_WHO,
-                            NGX_EGRESS_MATCH_ACCOUNT, text, p - text);
-}
+    ngx_egress_probe(probes, NGX_EGRESS_GROUP_WHO, NGX_EGRESS_MATCH_ACCOUNT,
+                     text, p - text);
 
+    /* the text is gone then */
 
-/* a pattern of this very text and kind, there is one at most */
-
-static void
-ngx_egress_lookup_exact(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
-    ngx_uint_t group, ngx_uint_t kind, u_char *data, size_t len)
-{
-    u_char              *p;
-    uint32_t             hash, i;
-    ngx_egress_slot_t   *slot;
-
-    if (base->nslots == 0) {
-        return;
-    }
-
-    hash = ngx_egress_hash(data, len, ngx_egress_seed(group, kind));
-
-    i = ngx_egress_reduce(hash * 0x9e3779b1, base->nfilter);
-
-    if (!(base->filter[i / 8] & (1 << i % 8))) {
-        return;
-    }
-
-    for (i = ngx_egress_reduce(hash, base->nslots); ; i++) {
-
-        if (i == base->nslots) {
-            i = 0;
-        }
-
-        slot = &base->slots[i];
-
-        if (slot->id == 0) {
-            return;
-        }
-
-        if (slot->hash != hash) {
-            continue;
-        }
-
-        p = base->text + slot->id;
-
-        if (ngx_egress_pattern_len(p) == len
-            && ngx_egress_pattern_kind(p) == kind
-            && ngx_egress_pattern_group(p) == group
-            && ngx_memcmp(ngx_egress_pattern_text(p), data, len) == 0)
-        {
-            ngx_egress_lookup_add(lookup, group, slot->id);
-            return;
-        }
-    }
+    ngx_egress_probes_done(probes);
 }
 
 
@@ -579,7 +572,7 @@ ngx_egress_lookup_heads(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
         ngx_egress_pattern_match(base, slot->id, &m);
 
         if (ngx_egress_match(&m, value)) {
-            ngx_egress_lookup_add(lookup, group, slot->id);
+            ngx_egress_lookup_add(lookup, group, slot->id, slot->id);
         }
     }
 }
@@ -587,7 +580,7 @@ ngx_egress_lookup_heads(ngx_egress_base_t *base, ngx_egress_lookup_t *lookup,
 
 static void
 ngx_egress_lookup_add(ngx_egress_lookup_t *lookup, ngx_uint_t group,
-    uint32_t id)
+    uint32_t id, uint32_t key)
 {
     ngx_uint_t  i;
 
@@ -604,7 +597,322 @@ ngx_egress_lookup_add(ngx_egress_lookup_t *lookup, ngx_uint_t group,
         return;
     }
 
+    lookup->keys[group][lookup->n[group]] = key;
     lookup->ids[group][lookup->n[group]++] = id;
+}
+
+
+/* a pattern of this very text and kind, there is one at most */
+
+static void
+ngx_egress_probe(ngx_egress_probes_t *probes, ngx_uint_t group,
+    ngx_uint_t kind, u_char *data, size_t len)
+{
+    uint32_t  hash;
+
+    hash = ngx_egress_hash(data, len, ngx_egress_seed(group, kind));
+
+    if (ngx_egress_probe_likely(probes->base, hash)) {
+        ngx_egress_probe_add(probes, group, kind, data, len, hash);
+    }
+}
+
+
+/* not if there is no such pattern, but for a few */
+
+static ngx_uint_t
+ngx_egress_probe_likely(ngx_egress_base_t *base, uint32_t hash)
+{
+    uint32_t  bits;
+
+    bits = ngx_egress_filter_bits(hash);
+
+    return (ngx_egress_filter(base, hash) & bits) == bits;
+}
+
+
+static void
+ngx_egress_probe_add(ngx_egress_probes_t *probes, ngx_uint_t group,
+    ngx_uint_t kind, u_char *data, size_t len, uint32_t hash)
+{
+    ngx_egress_base_t   *base;
+    ngx_egress_probe_t  *probe;
+
+    base = probes->base;
+
+    if (probes->n == NGX_EGRESS_PROBES) {
+        ngx_egress_probes_done(probes);
+    }
+
+    probe = &probes->elts[probes->n++];
+
+    probe->data = data;
+    probe->len = (uint32_t) len;
+    probe->hash = hash;
+    probe->slot = ngx_egress_reduce(hash, base->nslots);
+    probe->group = group;
+    probe->kind = kind;
+
+    ngx_egress_prefetch(&base->slots[probe->slot]);
+
+    probes->last[group] = probe;
+    probes->groups |= 1 << group;
+}
+
+
+/*
+ * Before it is known whether these patterns are the flow's: that they are is
+ * likely enough to go for the clauses that they lead to.
+ */
+
+static void
+ngx_egress_probes_ahead(ngx_egress_probes_t *probes)
+{
+    u_char                *p;
+    ngx_uint_t             i;
+    ngx_egress_edge_t     *edge;
+    ngx_egress_base_t     *base;
+    ngx_egress_probe_t    *probe;
+    ngx_egress_engine_t  **engine;
+
+    base = probes->base;
+    engine = base->engines.elts;
+
+    for (i = 0; i < base->engines.nelts; i++) {
+        (void) ngx_egress_probes_edge(probes, engine[i], 0);
+    }
+
+    for (i = 0; i < probes->n; i++) {
+        probe = &probes->elts[i];
+        probe->id = ngx_egress_probe_slot(base, probe);
+
+        p = base->text + probe->id;
+
+        ngx_egress_prefetch(p);
+        ngx_egress_prefetch(p + probe->len);
+    }
+
+    for (i = 0; i < base->engines.nelts; i++) {
+
+        edge = ngx_egress_probes_edge(probes, engine[i], 1);
+
+        if (edge && (edge->to & NGX_EGRESS_LAST)) {
+            ngx_egress_prefetch(&engine[i]->clauses[edge->to
+                                                    & ~NGX_EGRESS_LAST]);
+        }
+    }
+}
+
+
+/* known: the slots have been looked at */
+
+static ngx_egress_edge_t *
+ngx_egress_probes_edge(ngx_egress_probes_t *probes,
+    ngx_egress_engine_t *engine, ngx_uint_t known)
+{
+    uint32_t             node, hash, id, key;
+    ngx_uint_t           i, group;
+    ngx_egress_edge_t   *edge;
+    ngx_egress_probe_t  *probe;
+
+    if (engine->nedges == 0) {
+        return NULL;
+    }
+
+    node = 0;
+    hash = 0;
+    edge = NULL;
+
+    for (i = 0; engine->groups[i] != NGX_EGRESS_GROUP_NONE; i++) {
+
+        group = engine->groups[i];
+        id = NGX_EGRESS_ANY;
+        key = NGX_EGRESS_ANY;
+
+        if (probes->groups & (1 << group)) {
+            probe = probes->last[group];
+            id = known ? probe->id : 0;
+            key = probe->hash;
+        }
+
+        if (i == 0 && engine->groups[1] != NGX_EGRESS_GROUP_NONE) {
+            node = id;
+            hash = key;
+            continue;
+        }
+
+        hash = ngx_egress_edge_hash(hash, key);
+
+        if (!known) {
+            ngx_egress_prefetch(&engine->edges[ngx_egress_reduce(hash,
+                                                         engine->nedges)]);
+            continue;
+        }
+
+        edge = ngx_egress_edge(engine, node, hash, id);
+
+        if (edge == NULL) {
+            return NULL;
+        }
+
+        node = edge->to;
+    }
+
+    return edge;
+}
+
+
+static void
+ngx_egress_probes_done(ngx_egress_probes_t *probes)
+{
+    ngx_uint_t           i;
+    ngx_egress_base_t   *base;
+    ngx_egress_probe_t  *probe;
+
+    base = probes->base;
+
+    for (i = 0; i < probes->n; i++) {
+        probe = &probes->elts[i];
+
+        for ( ;; ) {
+            probe->id = ngx_egress_probe_slot(base, probe);
+
+            if (probe->id == 0) {
+                break;
+            }
+
+            if (ngx_egress_probe_equal(probe, base->text + probe->id)) {
+                ngx_egress_lookup_add(probes->lookup, probe->group, probe->id,
+                                      probe->hash);
+                break;
+            }
+
+            if (++probe->slot == base->nslots) {
+                probe->slot = 0;
+            }
+        }
+    }
+
+    probes->n = 0;
+    probes->groups = 0;
+}
+
+
+/* the pattern of the next slot of that hash, without a look at its text */
+
+static uint32_t
+ngx_egress_probe_slot(ngx_egress_base_t *base, ngx_egress_probe_t *probe)
+{
+    ngx_egress_slot_t  *slot;
+
+    for ( ;; ) {
+        slot = &base->slots[probe->slot];
+
+        if (slot->id == 0 || slot->hash == probe->hash) {
+            return slot->id;
+        }
+
+        if (++probe->slot == base->nslots) {
+            probe->slot = 0;
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_egress_probe_equal(ngx_egress_probe_t *probe, u_char *pattern)
+{
+    u_char   text[17], *data;
+    size_t   len;
+
+    data = probe->data;
+    len = probe->len;
+
+    if (probe->kind == NGX_EGRESS_MATCH_CIDR) {
+        ngx_egress_cidr(text, data, len);
+        data = text;
+        len = len / 256 + 1;
+    }
+
+    return ngx_egress_pattern_len(pattern) == len
+           && ngx_egress_pattern_kind(pattern) == probe->kind
+           && ngx_egress_pattern_group(pattern) == probe->group
+           && ngx_memcmp(ngx_egress_pattern_text(pattern), data, len) == 0;
+}
+
+
+/* how many bits of the address count, and those; 17 bytes */
+
+static void
+ngx_egress_cidr(u_char *text, u_char *addr, size_t len)
+{
+    ngx_uint_t  bits, n;
+
+    bits = len % 256;
+    n = bits / 8;
+
+    text[0] = (u_char) bits;
+
+    ngx_memzero(&text[1], len / 256);
+    ngx_memcpy(&text[1], addr, n);
+
+    if (bits % 8) {
+        text[1 + n] = addr[n] & (u_char) (0xff << (8 - bits % 8));
+    }
+}
+
+
+uint32_t
+ngx_egress_cidr_hash(u_char *text, size_t len)
+{
+    uint64_t  words[2];
+
+    ngx_egress_cidr_words(&text[1], len - 1, words);
+
+    return ngx_egress_cidr_mix(words, 256 * (len - 1) + text[0]);
+}
+
+
+void
+ngx_egress_cidr_words(u_char *addr, size_t len, uint64_t *words)
+{
+    size_t  i;
+
+    words[0] = 0;
+    words[1] = 0;
+
+    for (i = 0; i < len; i++) {
+        words[i / 8] |= (uint64_t) addr[i] << (56 - i % 8 * 8);
+    }
+}
+
+
+/* there may be many lengths in use: no bytes are moved for each of them */
+
+static uint32_t
+ngx_egress_cidr_mix(uint64_t *words, size_t len)
+{
+    uint64_t    h;
+    ngx_uint_t  bits;
+
+    bits = len % 256;
+
+    h = (uint64_t) len * 0x9e3779b97f4a7c15;
+
+    if (bits > 64) {
+        h = (h ^ words[0]) * 0xff51afd7ed558ccd;
+        h ^= h >> 32;
+        h ^= words[1] & ((uint64_t) -1 << (128 - bits));
+
+    } else if (bits) {
+        h ^= words[0] & ((uint64_t) -1 << (64 - bits));
+    }
+
+    h *= 0xff51afd7ed558ccd;
+    h ^= h >> 32;
+    h *= 0xc4ceb9fe1a85ec53;
+
+    return (uint32_t) (h >> 32);
 }
 
 
@@ -630,7 +938,7 @@ ngx_egress_engine_match(ngx_egress_engine_t *engine,
     walk.unknown = NGX_EGRESS_NO;
     walk.nobodys = 0;
 
-    ngx_egress_walk(&walk, 0, 0);
+    ngx_egress_walk(&walk, 0, 0, 0);
 
     *rule = walk.best;
 
@@ -645,7 +953,8 @@ ngx_egress_engine_match(ngx_egress_engine_t *engine,
 
 
 static void
-ngx_egress_walk(ngx_egress_walk_t *walk, ngx_uint_t level, uint32_t node)
+ngx_egress_walk(ngx_egress_walk_t *walk, ngx_uint_t level, uint32_t node,
+    uint32_t hash)
 {
     ngx_uint_t            i, group;
     ngx_egress_lookup_t  *lookup;
@@ -654,77 +963,122 @@ ngx_egress_walk(ngx_egress_walk_t *walk, ngx_uint_t level, uint32_t node)
     group = walk->engine->groups[level];
 
     if (group == NGX_EGRESS_GROUP_NONE) {
-        ngx_egress_walk_list(walk, level ? node : walk->engine->root);
+        ngx_egress_walk_list(walk, level ? node : walk->engine->root, 0);
         return;
     }
 
     if (walk->engine->any & (1 << level)) {
-        ngx_egress_walk_edge(walk, level, node, NGX_EGRESS_ANY);
+        ngx_egress_walk_edge(walk, level, node, hash, NGX_EGRESS_ANY,
+                             NGX_EGRESS_ANY);
     }
 
     for (i = 0; i < lookup->n[group]; i++) {
-        ngx_egress_walk_edge(walk, level, node, lookup->ids[group][i]);
+        ngx_egress_walk_edge(walk, level, node, hash, lookup->ids[group][i],
+                             lookup->keys[group][i]);
     }
 
     if (group == NGX_EGRESS_GROUP_WHO && lookup->ask->principal.len == 0
         && walk->unknown != NGX_EGRESS_NOBODY)
     {
-        walk->nobodys = 1;
-        ngx_egress_walk_edge(walk, level, node, NGX_EGRESS_NOBODYS);
-        walk->nobodys = 0;
+        ngx_egress_walk_nobodys(walk, node);
     }
 }
 
 
 static void
 ngx_egress_walk_edge(ngx_egress_walk_t *walk, ngx_uint_t level, uint32_t node,
-    uint32_t id)
+    uint32_t hash, uint32_t id, uint32_t key)
 {
-    uint32_t              i;
+    ngx_egress_ask_t     *ask;
     ngx_egress_edge_t    *edge;
     ngx_egress_engine_t  *engine;
 
     engine = walk->engine;
+    ask = walk->lookup->ask;
 
-    if (level == 0 && engine->groups[1] != NGX_EGRESS_GROUP_NONE
-        && id != NGX_EGRESS_NOBODYS)
-    {
-        ngx_egress_walk(walk, 1, id);
+    if (level == 0 && engine->groups[1] != NGX_EGRESS_GROUP_NONE) {
+        ngx_egress_walk(walk, 1, id, key);
         return;
     }
 
-    if (engine->nedges == 0) {
+    hash = ngx_egress_edge_hash(hash, key);
+    edge = ngx_egress_edge(engine, node, hash, id);
+
+    if (edge == NULL) {
         return;
     }
 
-    for (i = ngx_egress_reduce(ngx_egress_edge_hash(node, id),
-                               engine->nedges);
-         /* void */ ;
-         i++)
-    {
-        if (i == engine->nedges) {
-            i = 0;
+    if (edge->port) {
+        if (edge->port == ask->port) {
+            ngx_egress_walk_list(walk, edge->to, ask->principal.len != 0);
         }
 
+        return;
+    }
+
+    ngx_egress_walk(walk, level + 1, edge->to, hash);
+}
+
+
+static void
+ngx_egress_walk_nobodys(ngx_egress_walk_t *walk, uint32_t node)
+{
+    uint32_t              i;
+    ngx_egress_engine_t  *engine;
+
+    engine = walk->engine;
+
+    if (engine->nnobodys == 0) {
+        return;
+    }
+
+    for (i = ngx_egress_reduce(ngx_egress_edge_hash(node, 0),
+                               engine->nnobodys);
+         engine->nobodys[i].to;
+         i = (i + 1 == engine->nnobodys) ? 0 : i + 1)
+    {
+        if (engine->nobodys[i].node == node) {
+            walk->nobodys = 1;
+            ngx_egress_walk_list(walk, engine->nobodys[i].to, 0);
+            walk->nobodys = 0;
+            return;
+        }
+    }
+}
+
+
+static ngx_egress_edge_t *
+ngx_egress_edge(ngx_egress_engine_t *engine, uint32_t node, uint32_t hash,
+    uint32_t id)
+{
+    uint32_t            i;
+    ngx_egress_edge_t  *edge;
+
+    if (engine->nedges == 0) {
+        return NULL;
+    }
+
+    for (i = ngx_egress_reduce(hash, engine->nedges);
+         /* void */ ;
+         i = (i + 1 == engine->nedges) ? 0 : i + 1)
+    {
         edge = &engine->edges[i];
 
         if (edge->to == 0) {
-            return;
+            return NULL;
         }
 
         if (edge->node == node && edge->id == id) {
-            break;
+            return edge;
         }
     }
-
-    ngx_egress_walk(walk, level + 1, edge->to);
 }
 
 
 /* rules stand in their order: the first one that matches ends a list */
 
 static void
-ngx_egress_walk_list(ngx_egress_walk_t *walk, uint32_t list)
+ngx_egress_walk_list(ngx_egress_walk_t *walk, uint32_t list, ngx_uint_t bare)
 {
     uint32_t              clause, *p;
     ngx_egress_engine_t  *engine;
@@ -733,7 +1087,8 @@ ngx_egress_walk_list(ngx_egress_walk_t *walk, uint32_t list)
 
     if (list & NGX_EGRESS_LAST) {
         (void) ngx_egress_walk_clause(walk,
-                               &engine->clauses[list & ~NGX_EGRESS_LAST]);
+                               &engine->clauses[list & ~NGX_EGRESS_LAST],
+                               bare);
         return;
     }
 
@@ -741,7 +1096,7 @@ ngx_egress_walk_list(ngx_egress_walk_t *walk, uint32_t list)
 
         clause = *p & ~NGX_EGRESS_LAST;
 
-        if (ngx_egress_walk_clause(walk, &engine->clauses[clause])
+        if (ngx_egress_walk_clause(walk, &engine->clauses[clause], bare)
             || (*p & NGX_EGRESS_LAST))
         {
             return;
@@ -750,10 +1105,14 @@ ngx_egress_walk_list(ngx_egress_walk_t *walk, uint32_t list)
 }
 
 
-/* 1: nothing that follows in the list can be before what is known */
+/*
+ * 1: nothing that follows in the list can be before what is known.  bare:
+ * nothing is left to look at.
+ */
 
 static ngx_uint_t
-ngx_egress_walk_clause(ngx_egress_walk_t *walk, ngx_egress_clause_t *clause)
+ngx_egress_walk_clause(ngx_egress_walk_t *walk, ngx_egress_clause_t *clause,
+    ngx_uint_t bare)
 {
     ngx_uint_t            rc, allow;
     ngx_egress_engine_t  *engine;
@@ -773,7 +1132,7 @@ ngx_egress_walk_clause(ngx_egress_walk_t *walk, ngx_egress_clause_t *clause)
         return 0;
     }
 
-    if (clause->bare && walk->lookup->ask->principal.len) {
+    if (bare || (clause->bare && walk->lookup->ask->principal.len)) {
         rc = NGX_EGRESS_YES;
 
     } else {
@@ -892,18 +1251,22 @@ ngx_egress_clause(ngx_egress_engine_t *engine, ngx_egress_lookup_t *lookup,
     ngx_egress_clause_t *clause, ngx_uint_t covered,
     ngx_egress_code_t **failed)
 {
+    uint32_t            block[3];
     ngx_uint_t          i, rc, result, group;
-    ngx_egress_code_t  *code[3], *p;
+    ngx_egress_code_t  *p;
 
-    code[0] = &engine->base->code[clause->to];
-    code[1] = &engine->base->code[clause->from];
-    code[2] = &engine->base->code[clause->when];
+    block[0] = clause->to;
+    block[1] = clause->from;
+    block[2] = clause->when;
 
     result = NGX_EGRESS_YES;
 
     for (i = 0; i < 3; i++) {
 
-        for (p = code[i]; p->field != NGX_EGRESS_CONDS_END; p++) {
+        for (p = ngx_egress_code_first(engine->base->code, block[i]);
+             p;
+             p = ngx_egress_code_next(p))
+        {
 
             /* the walk went by the first one of each group */
 
@@ -1184,24 +1547,29 @@ ngx_egress_engine_rules(ngx_egress_engine_t *engine)
 ngx_egress_policy_t *
 ngx_egress_engine_policy(ngx_egress_engine_t *engine, ngx_uint_t rule)
 {
-    return engine->rules[rule].policy;
+    return engine->policies[engine->rules[rule].policy];
 }
 
 
-void
+ngx_uint_t
 ngx_egress_engine_source(ngx_egress_engine_t *engine, ngx_uint_t rule,
     ngx_str_t *source)
 {
-    ngx_egress_match_t  m;
+    ngx_egress_match_t      m;
+    ngx_egress_compiled_t  *compiled;
 
-    if (engine->rules[rule].source == NGX_EGRESS_ANY) {
-        *source = engine->rules[rule].policy->source;
-        return;
+    compiled = &engine->rules[rule];
+
+    if (compiled->source == NGX_EGRESS_ANY) {
+        *source = ngx_egress_engine_policy(engine, rule)->source;
+        return 0;
     }
 
-    ngx_egress_pattern_match(engine->base, engine->rules[rule].source, &m);
+    ngx_egress_pattern_match(engine->base, compiled->source, &m);
 
     *source = m.value;
+
+    return compiled->line;
 }
 
 

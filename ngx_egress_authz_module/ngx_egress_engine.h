@@ -30,8 +30,10 @@
  * node of that level has a list of its clauses that ask for one, of those
  * that differ in nothing else only the first.
  *
- * Radix trees would be nodes of their own for each bit; hashes by length in
- * use take one probe per length, and the addresses are a few bytes each.
+ * CIDRs are found by the first bits of the address, about as many as tell them
+ * apart: what is there tells for which lengths it is worth to look.  That is
+ * one step of a radix tree that is as wide as the whole is large; the rest of
+ * the way is hashes.
  */
 
 #define NGX_EGRESS_GROUP_HOST      0
@@ -41,11 +43,8 @@
 #define NGX_EGRESS_GROUP_NONE      NGX_EGRESS_GROUPS
 
 #define NGX_EGRESS_ANY             0       /* the pattern that is none */
-#define NGX_EGRESS_NOBODYS         0xffffffff  /* edge to the list above */
 
 #define NGX_EGRESS_LAST            0x80000000  /* of a list of clauses */
-
-#define NGX_EGRESS_CONDS_END       0xff
 
 /* a clause whose product of values is larger is walked to by less of them */
 #define NGX_EGRESS_PRODUCT         256
@@ -72,11 +71,17 @@
  */
 
 typedef struct {
-    uint8_t                   field;       /* or NGX_EGRESS_CONDS_END */
-    uint8_t                   negative;
+    uint8_t                   field;
+    unsigned                  negative:1;
+    unsigned                  last:1;      /* of its block */
     uint16_t                  n;
     uint32_t                  values;
 } ngx_egress_code_t;
+
+/* block 0 has no conditions */
+
+#define ngx_egress_code_first(code, block)  ((block) ? &(code)[block] : NULL)
+#define ngx_egress_code_next(p)             ((p)->last ? NULL : (p) + 1)
 
 
 typedef struct {
@@ -91,13 +96,26 @@ typedef struct {
     uint32_t                  to;          /* node, or list of clauses, or
                                               NGX_EGRESS_LAST | clause;
                                               0: free */
-    uint32_t                  pad;         /* four of them are a cache line */
-} ngx_egress_edge_t;
+    uint32_t                  port;        /* all that is left to look at of
+                                              the only clause; 0: see there */
+} ngx_egress_edge_t;                       /* four of them are a cache line */
+
+
+/* of a node of the last level: its clauses that ask for an identity */
+
+typedef struct {
+    uint32_t                  node;
+    uint32_t                  to;          /* as that of an edge */
+} ngx_egress_nobody_t;
 
 
 /*
  * The first of several levels has no edges: its nodes are the patterns
  * themselves.  Nodes further down are edges, numbered from here on.
+ *
+ * Where an edge is hangs on the hashes of the texts on the way to it, not on
+ * numbers that would have to be looked up before: so all that a flow needs is
+ * fetched at once, and compared later.
  */
 
 #define NGX_EGRESS_NODES           0x20000000
@@ -115,10 +133,11 @@ typedef struct {
 
 
 typedef struct {
-    ngx_egress_policy_t      *policy;
+    uint32_t                  policy;
     uint32_t                  index;       /* of the rule in it */
     uint32_t                  clause;      /* its first one */
     uint32_t                  source;      /* a pattern; ANY: the policy's */
+    uint32_t                  line;        /* after source and ":"; 0: none */
 } ngx_egress_compiled_t;
 
 
@@ -170,6 +189,7 @@ typedef struct {
 struct ngx_egress_base_s {
     ngx_pool_t               *pool;
     ngx_pool_t               *temp;
+    ngx_array_t               engines;     /* ngx_egress_engine_t * */
 
     ngx_egress_intern_t      *patterns_in; /* until ngx_egress_base_done() */
     ngx_egress_intern_t      *values_in;
@@ -185,9 +205,16 @@ struct ngx_egress_base_s {
     ngx_egress_slot_t        *heads;       /* by the text before the "*" */
     uint32_t                  nheads;
 
-    u_char                   *filter;      /* bits of hashes that are there:
+    uint32_t                 *filter;      /* bits of hashes that are there:
                                               most lengths don't match */
     uint32_t                  nfilter;
+
+    uint64_t                 *cidrs;       /* by the first bits of an address,
+                                              which lengths of CIDRs occur
+                                              there; the last bit: any of the
+                                              further ones */
+    ngx_uint_t                ncidrs;      /* patterns */
+    ngx_uint_t                cidr_bits;
 
     ngx_egress_lengths_t      lengths[NGX_EGRESS_GROUPS][3];
     uint32_t                  present[NGX_EGRESS_GROUPS];
@@ -203,6 +230,7 @@ struct ngx_egress_engine_s {
     ngx_egress_base_t        *base;
     ngx_uint_t                action;
 
+    ngx_egress_policy_t     **policies;
     ngx_egress_compiled_t    *rules;
     uint32_t                  nrules;
     ngx_egress_clause_t      *clauses;
@@ -215,6 +243,8 @@ struct ngx_egress_engine_s {
     uint32_t                  root;        /* if there is no level */
     ngx_egress_edge_t        *edges;
     uint32_t                  nedges;
+    ngx_egress_nobody_t      *nobodys;
+    uint32_t                  nnobodys;
     uint32_t                 *lists;       /* of clauses */
     size_t                    size;
 };
@@ -223,8 +253,24 @@ struct ngx_egress_engine_s {
 #define ngx_egress_reduce(hash, n)                                            \
     ((uint32_t) (((uint64_t) (hash) * (n)) >> 32))
 
+#define NGX_EGRESS_NEAR            64
+#define NGX_EGRESS_CIDR_BITS       20
+
+#define ngx_egress_cidr_near(base, word)                                      \
+    ((word) >> 1 >> (63 - (base)->cidr_bits))
+
+/* a word of the filter, and two of its bits */
+#define ngx_egress_filter(base, hash)                                         \
+    (base)->filter[ngx_egress_reduce((hash) * 0x9e3779b1, (base)->nfilter)]
+#define ngx_egress_filter_bits(hash)                                          \
+    ((uint32_t) 1 << ((hash) & 31) | (uint32_t) 1 << ((hash) >> 5 & 31))
+
 uint32_t ngx_egress_hash(u_char *data, size_t len, uint32_t seed);
-uint32_t ngx_egress_edge_hash(uint32_t node, uint32_t id);
+uint32_t ngx_egress_edge_hash(uint32_t node, uint32_t key);
+
+/* of a CIDR's text; an address as two words of which the first bits count */
+uint32_t ngx_egress_cidr_hash(u_char *text, size_t len);
+void ngx_egress_cidr_words(u_char *addr, size_t len, uint64_t *words);
 
 /* the seed of a pattern's hash: what may stand in one table */
 #define ngx_egress_seed(group, kind)                                          \

@@ -4,6 +4,7 @@
 
 # Tests for egressctl convert: golden files.  For t/convert/NAME.yaml, NAME.err
 # is what it says, and NAME.conf what it writes, if it writes at all.
+# T-AUZ-10: 05, 08, 22; T-AUZ-11: 10, 15.
 
 ###############################################################################
 

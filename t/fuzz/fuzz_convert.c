@@ -435,7 +435,7 @@ fuzz_directive(const char *block, const char *word)
         { "", "include worker_processes worker_shutdown_timeout events egress"
           " stream http" },
         { "events", "worker_connections" },
-        { "egress", "zone gateway outbound_policy trust_domain"
+        { "egress", "version zone gateway outbound_policy trust_domain"
           " path_normalization resolver service policy bucket" },
         { "service", "source lookup host port location resolution endpoint"
           " connect_timeout idle_timeout tcp_keepalive max_connections"

@@ -42,6 +42,7 @@ static void text(ngx_str_t *s, const char *value);
 static void pattern(ngx_str_t *s, const char *value);
 static void random_rules(ngx_array_t *rules);
 static ngx_egress_rule_t *random_rule(ngx_uint_t index, ngx_uint_t large);
+static ngx_egress_rule_t *random_source(ngx_uint_t index);
 static void random_block(ngx_array_t *conds, ngx_uint_t first, ngx_uint_t last,
     ngx_uint_t large);
 static void random_match(ngx_uint_t field, ngx_egress_match_t *m);
@@ -209,6 +210,52 @@ random_rules(ngx_array_t *rules)
         rule = ngx_array_push(rules);
         *rule = random_rule(i, large);
     }
+
+    /* more lengths of CIDRs than a word has bits */
+
+    if (pick(40) == 0) {
+
+        for ( /* void */ ; i < n + 200; i++) {
+            rule = ngx_array_push(rules);
+            *rule = random_source(i);
+        }
+    }
+}
+
+
+static ngx_egress_rule_t *
+random_source(ngx_uint_t index)
+{
+    ngx_egress_rule_t   *rule;
+    ngx_egress_cond_t   *cond;
+    ngx_egress_block_t  *block;
+    ngx_egress_match_t  *match;
+
+    rule = ngx_pcalloc(temp, sizeof(ngx_egress_rule_t));
+    rule->policy = &policy;
+    rule->index = index;
+
+    ngx_array_init(&rule->from, temp, 1, sizeof(ngx_egress_block_t));
+    block = ngx_array_push(&rule->from);
+
+    ngx_array_init(&block->conds, temp, 1, sizeof(ngx_egress_cond_t));
+    cond = ngx_array_push(&block->conds);
+    memset(cond, 0, sizeof(ngx_egress_cond_t));
+    cond->field = NGX_EGRESS_SOURCE_IP;
+
+    ngx_array_init(&cond->values, temp, 1, sizeof(ngx_egress_match_t));
+    match = ngx_array_push(&cond->values);
+    memset(match, 0, sizeof(ngx_egress_match_t));
+    random_cidr(match);
+
+    /* short ones would leave nothing to the others */
+
+    if (match->value.data[0] < 20) {
+        cond->negative = (index % 8 == 0);
+        random_cidr(match);
+    }
+
+    return rule;
 }
 
 
@@ -473,6 +520,15 @@ random_addr(ngx_egress_addr_t *addr)
     }
 
     addr->len = (kind < 6) ? 16 : 4;
+
+    /* the same but for a bit, to have long CIDRs that match */
+
+    if (pick(2)) {
+        memset(addr->bytes, 10, addr->len);
+        i = pick(addr->len * 8);
+        addr->bytes[i / 8] ^= 0x80 >> (i % 8);
+        return;
+    }
 
     for (i = 0; i < addr->len; i++) {
         addr->bytes[i] = pick(2) ? 10 : pick(3);

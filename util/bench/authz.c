@@ -8,7 +8,7 @@
  * Nanoseconds per decision and bytes per rule of the index of policies, and
  * of the reference that looks at one rule after the other.
  *
- * usage: authz RULES typical|distinct|paths|ip
+ * usage: authz RULES typical|distinct|paths|ip|cidrs
  *
  * "hot": a thousand different flows in turn, as a gateway sees its callers and
  * their destinations again and again; "cold": 16,384 of them, whose part of
@@ -17,7 +17,9 @@
  * A rule is a principal, a host and a port, as converted from Istio.  In
  * "typical" there are rules / 20 principals and rules / 5 hosts; "distinct": as
  * many as rules.  "paths": one host, one principal, a path each.  "ip": a
- * CIDR instead of a principal.
+ * CIDR instead of a principal.  "cidrs": one host, and CIDRs of 21 different
+ * lengths, from /12 to /32; longer ones are more.  Each rule has a source, as
+ * the converter writes it.
  */
 
 
@@ -55,6 +57,8 @@ static double by_index(ngx_egress_base_t *base, ngx_egress_engine_t *engine,
 static uint64_t next(void);
 static void text(ngx_str_t *s, const char *fmt, ngx_uint_t n);
 static void principal(ngx_str_t *s, ngx_uint_t n);
+static ngx_uint_t one_host(void);
+static uint32_t cidr(ngx_uint_t n, ngx_uint_t *bits);
 static ngx_egress_match_t *add(ngx_array_t *blocks, ngx_uint_t field,
     ngx_uint_t first);
 static ngx_egress_rule_t *make_rule(ngx_uint_t n);
@@ -78,7 +82,7 @@ main(int argc, char **argv)
     ngx_egress_engine_t  *engine;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: authz RULES typical|distinct|paths|ip\n");
+        fprintf(stderr, "usage: authz RULES typical|distinct|paths|ip|cidrs\n");
         return 2;
     }
 
@@ -235,6 +239,35 @@ principal(ngx_str_t *s, ngx_uint_t n)
 }
 
 
+static ngx_uint_t
+one_host(void)
+{
+    return strcmp(kind, "paths") == 0 || strcmp(kind, "cidrs") == 0;
+}
+
+
+static uint32_t
+cidr(ngx_uint_t n, ngx_uint_t *bits)
+{
+    uint32_t  ip;
+
+    static const uint8_t  mixed[] = {
+        32, 32, 32, 32, 28, 28, 24, 24, 24, 0
+    };
+
+    if (strcmp(kind, "ip") == 0) {
+        *bits = 28;
+        return 0x0a000000 + n * 16;
+    }
+
+    *bits = mixed[n % 10] ? mixed[n % 10] : 12 + n / 10 % 20;
+
+    ip = (uint32_t) n * 0x9e3779b1;
+
+    return ip & (0xffffffff << (32 - *bits));
+}
+
+
 static ngx_egress_match_t *
 add(ngx_array_t *blocks, ngx_uint_t field, ngx_uint_t first)
 {
@@ -267,21 +300,23 @@ make_rule(ngx_uint_t n)
 {
     uint32_t             ip;
     ngx_str_t            s;
+    ngx_uint_t           bits;
     ngx_egress_rule_t   *rule;
     ngx_egress_match_t  *m;
 
     rule = ngx_pcalloc(temp, sizeof(ngx_egress_rule_t));
     rule->policy = &policy;
     rule->index = n;
+    text(&rule->source, "manifests/policies.yaml:%lu", 10 + 8 * n);
 
-    if (strcmp(kind, "ip") == 0) {
+    if (strcmp(kind, "ip") == 0 || strcmp(kind, "cidrs") == 0) {
         m = add(&rule->from, NGX_EGRESS_SOURCE_IP, 1);
-        ip = htonl(0x0a000000 + n * 16);
+        ip = htonl(cidr(n, &bits));
 
         m->kind = NGX_EGRESS_MATCH_CIDR;
         m->value.len = 5;
         m->value.data = ngx_palloc(temp, 5);
-        m->value.data[0] = 28;
+        m->value.data[0] = bits;
         memcpy(m->value.data + 1, &ip, 4);
 
     } else {
@@ -293,7 +328,7 @@ make_rule(ngx_uint_t n)
     m = add(&rule->to, NGX_EGRESS_HOST, 1);
     text(&s, n % 10 == 9 ? "*.domain-%lu.example.com"
                          : "host-%lu.example.com",
-         strcmp(kind, "paths") == 0 ? 0 : n % hosts);
+         one_host() ? 0 : n % hosts);
     (void) ngx_egress_match_host(m, &s);
 
     m = add(&rule->to, NGX_EGRESS_PORT, 0);
@@ -316,7 +351,7 @@ static void
 make_flow(flow_t *flow, ngx_uint_t rules)
 {
     uint32_t    ip;
-    ngx_uint_t  n;
+    ngx_uint_t  n, bits;
 
     n = next() % rules;
 
@@ -326,10 +361,10 @@ make_flow(flow_t *flow, ngx_uint_t rules)
               strcmp(kind, "paths") == 0 ? 0 : n % principals);
     text(&flow->host, n % 10 == 9 ? "a.domain-%lu.example.com"
                                   : "host-%lu.example.com",
-         strcmp(kind, "paths") == 0 ? 0 : n % hosts);
+         one_host() ? 0 : n % hosts);
     text(&flow->path, n % 2 ? "/api/v1/thing-%lu" : "/api/v2/thing-%lu/a", n);
 
-    ip = htonl(0x0a000000 + n * 16 + 3);
+    ip = htonl(cidr(n, &bits));
     flow->addr.len = 4;
     memcpy(flow->addr.bytes, &ip, 4);
 

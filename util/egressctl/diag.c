@@ -16,8 +16,11 @@
 #define DIAG_LINE  160
 
 
-static void diag_puts(const char *s, size_t len);
-static void diag_quote(const pos_t *pos);
+static void diag_puts(FILE *out, const char *s, size_t len);
+static void diag_quote(FILE *out, const pos_t *pos);
+static void diag_keep(diag_rec_t *rec);
+static int diag_compare(const void *one, const void *two);
+static int diag_same(const diag_rec_t *one, const diag_rec_t *two);
 
 
 static size_t  diag_errors;
@@ -25,21 +28,23 @@ static size_t  diag_shown;
 static size_t  diag_strict_warnings;
 static int     diag_warnings_count;
 
+static int          diag_collecting;
+static diag_rec_t  *diag_recs;
+static size_t       diag_nrecs;
+
 
 void
 diag(diag_level_e level, const pos_t *pos, const char *code, const char *fmt,
     ...)
 {
-    int      len;
-    char    *text;
-    va_list  args;
-
-    static const char  *names[] = { "note", "warning", "error" };
+    int         len;
+    va_list     args;
+    diag_rec_t  rec;
 
     if (level == DIAG_ERROR) {
         diag_errors++;
 
-        if (diag_shown++ >= DIAG_MAX) {
+        if (diag_shown++ >= DIAG_MAX && !diag_collecting) {
             return;
         }
 
@@ -48,41 +53,185 @@ diag(diag_level_e level, const pos_t *pos, const char *code, const char *fmt,
         diag_strict_warnings++;
     }
 
+    memset(&rec, 0, sizeof(diag_rec_t));
+
     va_start(args, fmt);
-    len = vasprintf(&text, fmt, args);
+    len = vasprintf(&rec.text, fmt, args);
     va_end(args);
 
     if (len == -1) {
         abort();
     }
 
-    if (pos && pos->source) {
-        diag_puts(pos->source->name, strlen(pos->source->name));
+    rec.level = level;
+    rec.code = code;
+
+    if (pos) {
+        rec.pos = *pos;
+    }
+
+    if (diag_collecting) {
+        diag_keep(&rec);
+        return;
+    }
+
+    diag_print(stderr, &rec);
+
+    free(rec.text);
+}
+
+
+void
+diag_print(FILE *out, const diag_rec_t *rec)
+{
+    const pos_t  *pos;
+
+    pos = &rec->pos;
+
+    if (pos->source) {
+        diag_puts(out, pos->source->name, strlen(pos->source->name));
 
         if (pos->line) {
-            fprintf(stderr, ":%zu:%zu", pos->line, pos->col);
+            fprintf(out, ":%zu:%zu", pos->line, pos->col);
         }
 
     } else {
-        fputs("egressctl", stderr);
+        fputs("egressctl", out);
     }
 
-    fprintf(stderr, ": %s: ", names[level]);
-    diag_puts(text, len);
-    fprintf(stderr, " [%s]\n", code);
+    fprintf(out, ": %s: ", diag_level(rec));
+    diag_puts(out, rec->text, strlen(rec->text));
+    fprintf(out, " [%s]\n", rec->code);
 
-    free(text);
-
-    if (level != DIAG_NOTE && pos && pos->source && pos->line) {
-        diag_quote(pos);
+    if (rec->level != DIAG_NOTE && pos->source && pos->line) {
+        diag_quote(out, pos);
     }
+}
+
+
+const char *
+diag_level(const diag_rec_t *rec)
+{
+    static const char  *names[] = { "note", "warning", "error" };
+
+    return names[rec->level];
+}
+
+
+const char *
+diag_file(const diag_rec_t *rec)
+{
+    return rec->pos.source ? rec->pos.source->name : NULL;
+}
+
+
+void
+diag_collect(void)
+{
+    diag_collecting = 1;
+}
+
+
+static void
+diag_keep(diag_rec_t *rec)
+{
+    if ((diag_nrecs & (diag_nrecs - 1)) == 0) {
+        diag_recs = realloc(diag_recs, (diag_nrecs ? 2 * diag_nrecs : 1)
+                                       * sizeof(diag_rec_t));
+        if (diag_recs == NULL) {
+            abort();
+        }
+    }
+
+    rec->order = diag_nrecs;
+    diag_recs[diag_nrecs++] = *rec;
+}
+
+
+const diag_rec_t *
+diag_collected(size_t *n)
+{
+    size_t  i, k;
+
+    if (diag_nrecs) {
+        qsort(diag_recs, diag_nrecs, sizeof(diag_rec_t), diag_compare);
+    }
+
+    for (i = 0, k = 0; i < diag_nrecs; i++) {
+        if (k == 0 || !diag_same(&diag_recs[k - 1], &diag_recs[i])) {
+            diag_recs[k++] = diag_recs[i];
+        }
+    }
+
+    diag_nrecs = k;
+    *n = k;
+
+    return diag_recs;
+}
+
+
+size_t
+diag_count(diag_level_e level)
+{
+    size_t  i, n;
+
+    for (i = 0, n = 0; i < diag_nrecs; i++) {
+        n += (diag_recs[i].level == level);
+    }
+
+    return n;
+}
+
+
+/* what is of no file comes first; then in the order of what was said */
+
+static int
+diag_compare(const void *one, const void *two)
+{
+    int                rc;
+    const diag_rec_t  *a, *b;
+
+    a = one;
+    b = two;
+
+    rc = strcmp(diag_file(a) ? diag_file(a) : "",
+                diag_file(b) ? diag_file(b) : "");
+
+    if (rc == 0) {
+        rc = (a->pos.line > b->pos.line) - (a->pos.line < b->pos.line);
+    }
+
+    if (rc == 0) {
+        rc = (a->pos.col > b->pos.col) - (a->pos.col < b->pos.col);
+    }
+
+    if (rc == 0) {
+        rc = (int) b->level - (int) a->level;
+    }
+
+    if (rc == 0) {
+        rc = strcmp(a->text, b->text);
+    }
+
+    return rc ? rc : (a->order > b->order) - (a->order < b->order);
+}
+
+
+static int
+diag_same(const diag_rec_t *one, const diag_rec_t *two)
+{
+    return one->pos.source == two->pos.source
+           && one->pos.line == two->pos.line && one->pos.col == two->pos.col
+           && one->level == two->level
+           && strcmp(one->code, two->code) == 0
+           && strcmp(one->text, two->text) == 0;
 }
 
 
 /* control characters of the input, C1 in UTF-8 too, don't reach a terminal */
 
 static void
-diag_puts(const char *s, size_t len)
+diag_puts(FILE *out, const char *s, size_t len)
 {
     size_t         i;
     unsigned char  ch, next;
@@ -92,21 +241,21 @@ diag_puts(const char *s, size_t len)
         next = (i + 1 < len) ? s[i + 1] : 0;
 
         if (ch == 0xc2 && next >= 0x80 && next <= 0x9f) {
-            fputc('?', stderr);
+            fputc('?', out);
             i++;
 
         } else if (ch == '\t') {
-            fputc(' ', stderr);
+            fputc(' ', out);
 
         } else {
-            fputc(ch < 0x20 || ch == 0x7f ? '?' : ch, stderr);
+            fputc(ch < 0x20 || ch == 0x7f ? '?' : ch, out);
         }
     }
 }
 
 
 static void
-diag_quote(const pos_t *pos)
+diag_quote(FILE *out, const pos_t *pos)
 {
     size_t       i;
     const char  *p, *last, *end;
@@ -145,15 +294,15 @@ diag_quote(const pos_t *pos)
         end = p + DIAG_LINE;
     }
 
-    fputs("    ", stderr);
-    diag_puts(p, end - p);
-    fputs("\n    ", stderr);
+    fputs("    ", out);
+    diag_puts(out, p, end - p);
+    fputs("\n    ", out);
 
     for (i = 1; i < pos->col && i < DIAG_LINE; i++) {
-        fputc(' ', stderr);
+        fputc(' ', out);
     }
 
-    fputs("^\n", stderr);
+    fputs("^\n", out);
 }
 
 

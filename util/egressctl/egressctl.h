@@ -59,6 +59,26 @@ void diag(diag_level_e level, const pos_t *pos, const char *code,
 /* after this, warnings count as errors */
 void diag_strict(void);
 
+/*
+ * After this, nothing is printed: what would have been is handed out in the
+ * end, by place, and the same thing but once.
+ */
+void diag_collect(void);
+
+typedef struct {
+    diag_level_e         level;
+    pos_t                pos;
+    const char          *code;
+    char                *text;
+    size_t               order;
+} diag_rec_t;
+
+const diag_rec_t *diag_collected(size_t *n);
+const char *diag_level(const diag_rec_t *rec);
+const char *diag_file(const diag_rec_t *rec);    /* or NULL */
+void diag_print(FILE *out, const diag_rec_t *rec);
+size_t diag_count(diag_level_e level);
+
 /* says how many errors were not shown; returns the number of errors */
 size_t diag_end(void);
 
@@ -415,6 +435,14 @@ char *emit_conf(model_t *model);
 
 /* main.c: what "convert" would write; argv[0] counts nothing */
 int convert_text(int argc, char **argv, char **text);
+
+
+/* analyze.c */
+
+/* what of a built model is right, and will still surprise */
+void analyze_model(model_t *m);
+/* all that diag() has collected; -1: it can't be written */
+int analyze_print(int json);
 
 
 /* http.c */

@@ -22,10 +22,15 @@ typedef struct {
     size_t           nfiles;
     const char      *output;
     options_t        options;
+    int              analyze;            /* the command is that one */
+    int              json;
+    int              fail;               /* warnings are a failure */
 } convert_t;
 
 
 static int convert(int argc, char **argv);
+static int analyze(int argc, char **argv);
+static int analyze_option(convert_t *c, int ch);
 static int convert_prepare(int argc, char **argv, convert_t *c, model_t *m,
     char **text);
 static int convert_options(int argc, char **argv, convert_t *c);
@@ -81,6 +86,10 @@ static const char  usage[] =
 "                             /run/egress/admin.sock (folder of mode 0750)\n"
 "      --strict               warnings are errors\n"
 "\n"
+"egressctl analyze -f FILE|DIR|- ... [--format text|json] [--fail-on warning]\n"
+"                             what is wrong with manifests, or will surprise,\n"
+"                             to standard output; options as of convert, and\n"
+"                             no configuration is written\n"
 "egressctl explain --help   why a principal may reach a host, or not\n"
 "egressctl learn --help     what would allow what report mode has seen\n"
 "egressctl fields [--markdown | --crd FILE]\n"
@@ -111,7 +120,9 @@ enum {
     OPT_VERSION,
     OPT_STRICT,
     OPT_LOCALITY,
-    OPT_SECRETS
+    OPT_SECRETS,
+    OPT_FORMAT,
+    OPT_FAIL_ON
 };
 
 
@@ -141,6 +152,8 @@ static const struct option  convert_long[] = {
     { "locality", required_argument, NULL, OPT_LOCALITY },
     { "secrets-dir", required_argument, NULL, OPT_SECRETS },
     { "strict", no_argument, NULL, OPT_STRICT },
+    { "format", required_argument, NULL, OPT_FORMAT },
+    { "fail-on", required_argument, NULL, OPT_FAIL_ON },
     { NULL, 0, NULL, 0 }
 };
 
@@ -150,6 +163,10 @@ main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "convert") == 0) {
         return convert(argc - 1, argv + 1);
+    }
+
+    if (argc > 1 && strcmp(argv[1], "analyze") == 0) {
+        return analyze(argc - 1, argv + 1);
     }
 
     if (argc > 1 && strcmp(argv[1], "explain") == 0) {
@@ -194,6 +211,8 @@ convert(int argc, char **argv)
     model_t     m;
     convert_t   c;
 
+    memset(&c, 0, sizeof(convert_t));
+
     rc = convert_prepare(argc, argv, &c, &m, &text);
 
     if (rc != -1) {
@@ -208,6 +227,40 @@ convert(int argc, char **argv)
 }
 
 
+/* reads, checks and renders as "convert" does, and writes nothing */
+
+static int
+analyze(int argc, char **argv)
+{
+    int         rc;
+    char       *text;
+    model_t     m;
+    convert_t   c;
+
+    memset(&c, 0, sizeof(convert_t));
+    c.analyze = 1;
+
+    rc = convert_prepare(argc, argv, &c, &m, &text);
+
+    /* of the options, or of the input, which is about to be said */
+
+    if (rc != -1 && (rc != EGRESSCTL_REFUSED || m.options == NULL)) {
+        return rc;
+    }
+
+    analyze_model(&m);
+
+    if (analyze_print(c.json) != 0) {
+        fprintf(stderr, "egressctl: standard output: %s\n",
+                strerror(errno));
+        return EGRESSCTL_REFUSED;
+    }
+
+    return diag_count(DIAG_ERROR) || (c.fail && diag_count(DIAG_WARNING))
+           ? EGRESSCTL_REFUSED : EGRESSCTL_OK;
+}
+
+
 int
 convert_text(int argc, char **argv, char **text)
 {
@@ -216,6 +269,7 @@ convert_text(int argc, char **argv, char **text)
     convert_t   c;
 
     optind = 1;
+    memset(&c, 0, sizeof(convert_t));
 
     /* Secrets of the input stay where they are: nothing is to change */
 
@@ -233,7 +287,6 @@ convert_prepare(int argc, char **argv, convert_t *c, model_t *m, char **text)
     int     rc;
     size_t  i;
 
-    memset(c, 0, sizeof(convert_t));
     memset(m, 0, sizeof(model_t));
 
     c->options.selector = "istio=egressgateway,app=istio-egressgateway";
@@ -252,6 +305,10 @@ convert_prepare(int argc, char **argv, convert_t *c, model_t *m, char **text)
 
     m->options = &c->options;
 
+    if (c->analyze) {
+        diag_collect();
+    }
+
     for (i = 0; i < c->nfiles; i++) {
         convert_add(m, c->files[i]);
     }
@@ -261,6 +318,10 @@ convert_prepare(int argc, char **argv, convert_t *c, model_t *m, char **text)
     model_build(m);
 
     *text = emit_conf(m);
+
+    if (c->analyze) {
+        return -1;
+    }
 
     return diag_end() ? EGRESSCTL_REFUSED : -1;
 }
@@ -293,7 +354,8 @@ convert_options(int argc, char **argv, convert_t *c)
     }
 
     if (c->nfiles == 0) {
-        fputs("egressctl: convert must have -f FILE, DIR or -\n", stderr);
+        fprintf(stderr, "egressctl: %s must have -f FILE, DIR or -\n",
+                c->analyze ? "analyze" : "convert");
         return EGRESSCTL_USAGE;
     }
 
@@ -315,6 +377,12 @@ convert_option(convert_t *c, int ch)
         return -1;
 
     case 'o':
+        if (c->analyze) {
+            fputs("egressctl: analyze writes no configuration: -o is for "
+                  "convert\n", stderr);
+            return EGRESSCTL_USAGE;
+        }
+
         c->output = optarg;
         return -1;
 
@@ -342,12 +410,49 @@ convert_option(convert_t *c, int ch)
         return convert_version(optarg);
 
     case OPT_STRICT:
+        c->fail = 1;
         diag_strict();
         return -1;
+
+    case OPT_FORMAT:
+    case OPT_FAIL_ON:
+        return analyze_option(c, ch);
 
     default:
         return convert_string(o, ch);
     }
+}
+
+
+static int
+analyze_option(convert_t *c, int ch)
+{
+    if (!c->analyze) {
+        fputs("egressctl: --format and --fail-on are for analyze\n", stderr);
+        return EGRESSCTL_USAGE;
+    }
+
+    if (ch == OPT_FAIL_ON) {
+
+        if (strcmp(optarg, "warning") == 0) {
+            c->fail = 1;
+            return -1;
+        }
+
+        fprintf(stderr, "egressctl: --fail-on is \"warning\", not \"%s\"\n",
+                optarg);
+        return EGRESSCTL_USAGE;
+    }
+
+    c->json = (strcmp(optarg, "json") == 0);
+
+    if (!c->json && strcmp(optarg, "text") != 0) {
+        fprintf(stderr, "egressctl: --format is \"text\" or \"json\", not "
+                "\"%s\"\n", optarg);
+        return EGRESSCTL_USAGE;
+    }
+
+    return -1;
 }
 
 
