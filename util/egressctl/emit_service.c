@@ -166,14 +166,6 @@ emit_protocol(emit_t *e, service_t *svc)
     fprintf(e->out, ";\n        location    %s;\n",
             location && strcmp(location, "MESH_INTERNAL") == 0
             ? "internal" : "external");
-
-    if (strcmp(svc->protocol, "http2") == 0
-        || strcmp(svc->protocol, "grpc") == 0)
-    {
-        diag(DIAG_ERROR, &svc->port_node->pos, "UNSUPPORTED",
-             "protocol %s to a service is not rendered yet: HTTP is",
-             svc->protocol);
-    }
 }
 
 
@@ -702,9 +694,7 @@ emit_pool_tcp(emit_t *e, service_t *svc, node_t *tcp)
 static void
 emit_pool_http(emit_t *e, service_t *svc, node_t *tcp, node_t *http)
 {
-    long         ms;
-    node_t      *n;
-    const char  *upgrade;
+    long  ms;
 
     if (!svc->http) {
 
@@ -728,23 +718,6 @@ emit_pool_http(emit_t *e, service_t *svc, node_t *tcp, node_t *http)
 
     if (ms > 0) {
         emit_time(e, "keepalive_timeout", ms);
-    }
-
-    n = node_get(http, "h2UpgradePolicy");
-
-    if (n == NULL || strcmp(n->text, "DEFAULT") == 0) {
-        n = model_mesh(e->m, "h2UpgradePolicy");
-    }
-
-    upgrade = n ? n->text : "";
-
-    if (strcmp(upgrade, "UPGRADE") == 0
-        || node_true(http, "useClientProtocol"))
-    {
-        n = node_true(http, "useClientProtocol")
-            ? node_get(http, "useClientProtocol") : n;
-        diag(DIAG_ERROR, &n->key->pos, "UNSUPPORTED",
-             "HTTP/2 to a service is not rendered yet: HTTP/1.1 is");
     }
 }
 
@@ -1029,6 +1002,17 @@ emit_tls(emit_t *e, service_t *svc)
     emit_tls_names(e, svc, tls);
     emit_tls_files(e, tls);
     emit_tls_defaults(e);
+}
+
+
+int
+emit_originates(service_t *svc)
+{
+    const char  *mode;
+
+    mode = node_text(svc->policy.tls, "mode");
+
+    return mode && strcmp(mode, "DISABLE") != 0;
 }
 
 

@@ -304,7 +304,7 @@ static const field_t  http_retries[] = {
 
 static const field_t  fault_abort[] = {
     { "httpStatus", F_INT, F_USED, 0, NULL, NULL },
-    { "grpcStatus", F_STR, F_LATER, 0, NULL, "gRPC is not served yet" },
+    { "grpcStatus", F_STR, F_USED, 0, NULL, NULL },
     { "http2Error", F_STR, F_LATER, 0, NULL, "Istio refuses it too" },
     { "percentage", F_MAP, F_USED, 0, percent, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
@@ -421,9 +421,9 @@ static const field_t  pool_http[] = {
       "DEFAULT|DO_NOT_UPGRADE|UPGRADE" },
     { "useClientProtocol", F_BOOL, F_USED, 0, NULL, NULL },
     { "maxConcurrentStreams", F_INT, F_NONE, 0, NULL,
-      "HTTP/1.1 has one request at a time on a connection" },
+      "a connection to a service carries one request at a time" },
     { "http2KeepAlive", F_MAP, F_NONE, 0, http2_keepalive,
-      "services are asked in HTTP/1.1" },
+      "nginx pings nobody: see tcpKeepalive" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -950,7 +950,7 @@ const field_t  schema_local_rate_limit[] = {
     { "vh_rate_limits", F_WORD, F_USED, 0, NULL, "OVERRIDE" },
     { "always_consume_default_token_bucket", F_BOOL, F_USED, 0, NULL, NULL },
     { "rate_limited_as_resource_exhausted", F_ANY, F_LATER, 0, NULL,
-      "gRPC is not served yet" },
+      "a gRPC client takes 429 for UNAVAILABLE, as without it" },
     { "rate_limits", F_MAPS, F_USED, F_FILLED, rate_limit, NULL },
     { "runtime_enabled", F_ANY, F_LATER, 0, NULL, "the limit is on" },
     { "share_key", F_STR, F_LATER, 0, NULL,
