@@ -38,6 +38,11 @@ const char *emit_pin(emit_t *e, service_t *svc, long *target);
 void emit_file(emit_t *e, const char *indent, const char *directive,
     node_t *node);
 
+/* emit_mutual.c: ISTIO_MUTUAL, of a rule, and where there is none */
+
+void emit_istio_mutual(emit_t *e, service_t *svc);
+void emit_auto_mutual(emit_t *e, service_t *svc);
+
 /* emit_stream.c */
 
 void emit_stream(emit_t *e);

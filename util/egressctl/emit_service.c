@@ -975,6 +975,10 @@ emit_tls(emit_t *e, service_t *svc)
         return;
     }
 
+    if (mode == NULL) {
+        emit_auto_mutual(e, svc);
+    }
+
     if (mode == NULL || strcmp(mode, "DISABLE") == 0) {
 
         if (svc->originate && (strcmp(svc->protocol, "https") == 0
@@ -990,9 +994,7 @@ emit_tls(emit_t *e, service_t *svc)
     }
 
     if (strcmp(mode, "ISTIO_MUTUAL") == 0) {
-        diag(DIAG_ERROR, &tls->pos, "UNSUPPORTED",
-             "ISTIO_MUTUAL towards \"%s\" is for services of the mesh",
-             svc->host);
+        emit_istio_mutual(e, svc);
         return;
     }
 
@@ -1049,11 +1051,12 @@ emit_tls_names(emit_t *e, service_t *svc, node_t *tls)
     }
 
     for (n = list->child; n; n = n->next) {
-        if ((*n->text == '*' || !is_host(n->text)) && !is_address(n->text))
+        if ((*n->text == '*' || !is_host(n->text)) && !is_address(n->text)
+            && strstr(n->text, "://") == NULL)
         {
-            diag(DIAG_ERROR, &n->pos, "UNSUPPORTED",
-                 "a subjectAltName has to be a DNS name or an address, "
-                 "others are not rendered yet");
+            diag(DIAG_ERROR, &n->pos, "VALUE",
+                 "a subjectAltName is a DNS name, an address or a URI, "
+                 "compared as it is: \"%.60s\" is none", n->text);
             return;
         }
     }

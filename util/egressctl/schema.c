@@ -60,8 +60,7 @@ static const field_t  endpoint[] = {
     { "locality", F_STR, F_USED, 0, NULL, NULL },
     { "network", F_STR0, F_LATER, 0, NULL, "endpoints of other networks are "
       "reached through another gateway there: write that one's address" },
-    { "serviceAccount", F_STR, F_NONE, 0, NULL,
-      "it is the name of a peer of ISTIO_MUTUAL, which is refused" },
+    { "serviceAccount", F_STR, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -1299,8 +1298,7 @@ static const field_t  mesh_config[] = {
     { "proxyInboundListenPort", F_INT, F_NONE, 0, NULL, MESH_SIDE },
     { "proxyHttpPort", F_INT, F_NONE, 0, NULL, MESH_SIDE },
     { "enableTracing", F_BOOL, F_NONE, 0, NULL, "no spans are made here" },
-    { "enableAutoMtls", F_BOOL, F_NONE, 0, NULL,
-      "ISTIO_MUTUAL towards a service has to be asked for" },
+    { "enableAutoMtls", F_BOOL, F_USED, 0, NULL, NULL },
     { "defaultConfig", F_MAP, F_USED, 0, mesh_proxy, NULL },
     { "extensionProviders", F_MAPS, F_USED, 0, extension_provider, NULL },
     { "defaultProviders", F_MAP, F_USED, 0, default_providers, NULL },
