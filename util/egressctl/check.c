@@ -22,6 +22,7 @@ typedef struct {
 
 
 static int schema_header(node_t *doc, const kind_t **kind);
+static int schema_gateway_api(node_t *doc);
 static int schema_version(node_t *doc, const kind_t *kind);
 static int schema_other(node_t *doc);
 static void schema_skip(node_t *doc);
@@ -225,6 +226,10 @@ schema_header(node_t *doc, const kind_t **kind)
         return -1;
     }
 
+    if (strncmp(version, "gateway.networking.k8s.io/", 26) == 0) {
+        return schema_gateway_api(doc);
+    }
+
     for (*kind = schema_kinds; (*kind)->kind; (*kind)++) {
         if (strcmp((*kind)->kind, name) == 0) {
 
@@ -237,6 +242,37 @@ schema_header(node_t *doc, const kind_t **kind)
     }
 
     return schema_other(doc);
+}
+
+
+/* without a Gateway or a route nothing is open that was not; a policy counts */
+
+static int
+schema_gateway_api(node_t *doc)
+{
+    size_t   i;
+    node_t  *node;
+
+    static const char  *kinds[] = {
+        "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TLSRoute",
+        "TCPRoute", "UDPRoute", "ReferenceGrant", "ListenerSet"
+    };
+
+    node = node_get(doc, "kind");
+
+    for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(node->text, kinds[i]) == 0) {
+            schema_skip(doc);
+            return -1;
+        }
+    }
+
+    diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
+         "kind %s of the Gateway API is not converted, and it may ask for TLS "
+         "to services or narrow something: say so in a DestinationRule or an "
+         "AuthorizationPolicy, and take it out of the input", node->text);
+
+    return -1;
 }
 
 
@@ -304,13 +340,6 @@ schema_other(node_t *doc)
     name = node_text(doc, "kind");
     node = node_get(doc, "kind");
 
-    if (strncmp(version, "gateway.networking.k8s.io/", 26) == 0) {
-        diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
-             "kind %s of the Gateway API is not converted yet: take it out of "
-             "the input to convert without it", name);
-        return -1;
-    }
-
     if (strcmp(name, "WorkloadGroup") == 0) {
         schema_skip(doc);
         return -1;
@@ -362,6 +391,10 @@ schema_skip(node_t *doc)
     const char  *name;
 
     name = node_text(doc, "kind");
+
+    if (strncmp(node_text(doc, "apiVersion"), "gateway.networking.", 19) == 0) {
+        name = xprintf("%s of the Gateway API", name);
+    }
 
     for (i = 0; i < nskipped; i++) {
         if (strcmp(skipped[i].name, name) == 0) {

@@ -983,8 +983,8 @@ emit_abort(vh_t *vh, rule_t *rule, const char **grpc, const char **condition)
 
         if (percent > 0) {
             diag(DIAG_ERROR, &delay->key->pos, "UNSUPPORTED",
-                 "\"delay\" is not rendered: nginx does not let a request "
-                 "wait");
+                 "\"delay\" is not rendered, as nginx does not let a request "
+                 "wait: remove it, \"abort\" is there");
         }
     }
 

@@ -18,6 +18,7 @@ static void emit_service(emit_t *e, service_t *svc);
 static void emit_answers(emit_t *e);
 static void emit_protocol(emit_t *e, service_t *svc);
 static void emit_resolution(emit_t *e, service_t *svc);
+static void emit_round_robin(service_t *svc, node_t *resolution);
 static void emit_endpoint(emit_t *e, service_t *svc, node_t *ep,
     hash_t **pinned);
 static int emit_address(service_t *svc, node_t *ep, const char *address);
@@ -227,11 +228,8 @@ emit_resolution(emit_t *e, service_t *svc)
                  "\"endpoints\"; DYNAMIC_DNS resolves the name asked for");
         }
 
-        if (strcmp(resolution, "DNS_ROUND_ROBIN") == 0
-            && svc->endpoints.n > 1)
-        {
-            diag(DIAG_ERROR, &spec->pos, "VALUE",
-                 "resolution DNS_ROUND_ROBIN has no more than one endpoint");
+        if (strcmp(resolution, "DNS_ROUND_ROBIN") == 0) {
+            emit_round_robin(svc, node_get(spec, "resolution"));
         }
     }
 
@@ -240,6 +238,22 @@ emit_resolution(emit_t *e, service_t *svc)
     for (i = 0; i < svc->endpoints.n; i++) {
         emit_endpoint(e, svc, svc->endpoints.elts[i], &pinned);
     }
+}
+
+
+static void
+emit_round_robin(service_t *svc, node_t *resolution)
+{
+    if (svc->endpoints.n > 1) {
+        diag(DIAG_ERROR, &resolution->pos, "VALUE",
+             "resolution DNS_ROUND_ROBIN has no more than one endpoint");
+        return;
+    }
+
+    diag(DIAG_NOTE, &resolution->pos, "DNS",
+         "DNS_ROUND_ROBIN of \"%s\" is rendered as DNS: a new connection goes "
+         "to any address of the answer, where Envoy takes the first, and each "
+         "of them has health of its own", svc->host);
 }
 
 

@@ -516,7 +516,8 @@ static const field_t  warmup[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
-#define NO_WARMUP  "a new endpoint gets its whole part of the traffic at once"
+#define NO_WARMUP  "a new endpoint gets its whole part of the traffic at " \
+                   "once: remove it, if that will do"
 
 static const field_t  load_balancer[] = {
     { "simple", F_WORD, F_USED, 0, NULL,
@@ -525,9 +526,9 @@ static const field_t  load_balancer[] = {
     { "consistentHash", F_MAP, F_USED, 0, consistent_hash, NULL },
     { "localityLbSetting", F_MAP, F_USED, 0, locality_setting, NULL },
     { "zoneAwareLbSetting", F_MAP, F_LATER, 0, zone_aware,
-      "localityLbSetting is what there is" },
+      "write localityLbSetting instead" },
     { "backendUtilization", F_MAP, F_LATER, 0, backend_utilization,
-      "endpoints report no load here" },
+      "endpoints report no load here: remove it, if that will do" },
     { "warmup", F_MAP, F_LATER, 0, warmup, NO_WARMUP },
     { "warmupDurationSecs", F_STR, F_LATER, 0, NULL, NO_WARMUP },
     { NULL, 0, 0, 0, NULL, NULL }
@@ -586,7 +587,7 @@ static const field_t  traffic_policy[] = {
     { "portLevelSettings", F_MAPS, F_USED, 0, port_policy, NULL },
     { "tunnel", F_MAP, F_LATER, 0, tunnel, "no CONNECT is sent to a proxy" },
     { "proxyProtocol", F_MAP, F_LATER, 0, proxy_protocol,
-      "it would tell the service who its clients in the mesh are" },
+      "it would tell the service who its clients in the mesh are: remove it" },
     { "retryBudget", F_MAP, F_LATER, 0, retry_budget,
       "connectionPool.http.maxRetries bounds retries" },
     { NULL, 0, 0, 0, NULL, NULL }
