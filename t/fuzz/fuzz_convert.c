@@ -326,7 +326,7 @@ static void
 fuzz_check(const char *text)
 {
     int          first;
-    char         word[128], blocks[FUZZ_DEPTH][128];
+    char         word[4096], blocks[FUZZ_DEPTH][4096];
     size_t       depth;
     const char  *p;
 

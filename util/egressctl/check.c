@@ -44,6 +44,7 @@ static int schema_word(node_t *node, const char *words);
 static void schema_unknown(node_t *key, const field_t *fields,
     const char *where);
 static size_t schema_distance(const char *a, const char *b);
+static int schema_same(char a, char b);
 
 
 #define SKIPPED_MAX  64
@@ -927,12 +928,15 @@ schema_unknown(node_t *key, const field_t *fields, const char *where)
 }
 
 
-/* Levenshtein's, of what is short enough; case counts for nothing */
+/*
+ * Levenshtein's, of what is short enough, two letters that have changed places
+ * being one step; case counts for nothing.
+ */
 
 static size_t
 schema_distance(const char *a, const char *b)
 {
-    size_t  i, j, la, lb, cost, prev, next, row[64];
+    size_t  i, j, la, lb, cost, rows[3][64], *row, *up, *upper;
 
     la = strlen(a);
     lb = strlen(b);
@@ -942,31 +946,38 @@ schema_distance(const char *a, const char *b)
     }
 
     for (j = 0; j <= lb; j++) {
-        row[j] = j;
+        rows[0][j] = j;
     }
 
     for (i = 1; i <= la; i++) {
-        prev = row[0];
+        row = rows[i % 3];
+        up = rows[(i + 2) % 3];
+        upper = rows[(i + 1) % 3];
+
         row[0] = i;
 
         for (j = 1; j <= lb; j++) {
-            cost = tolower((unsigned char) a[i - 1])
-                   != tolower((unsigned char) b[j - 1]);
+            cost = !schema_same(a[i - 1], b[j - 1]);
 
-            next = prev + cost;
+            row[j] = up[j - 1] + cost;
+            row[j] = (up[j] + 1 < row[j]) ? up[j] + 1 : row[j];
+            row[j] = (row[j - 1] + 1 < row[j]) ? row[j - 1] + 1 : row[j];
 
-            if (row[j] + 1 < next) {
-                next = row[j] + 1;
+            if (i > 1 && j > 1 && schema_same(a[i - 1], b[j - 2])
+                && schema_same(a[i - 2], b[j - 1])
+                && upper[j - 2] + 1 < row[j])
+            {
+                row[j] = upper[j - 2] + 1;
             }
-
-            if (row[j - 1] + 1 < next) {
-                next = row[j - 1] + 1;
-            }
-
-            prev = row[j];
-            row[j] = next;
         }
     }
 
-    return row[lb];
+    return rows[la % 3][lb];
+}
+
+
+static int
+schema_same(char a, char b)
+{
+    return tolower((unsigned char) a) == tolower((unsigned char) b);
 }

@@ -13,6 +13,10 @@
 #include "egressctl.h"
 
 
+/* of nginx, which reads configurations by 4096 bytes */
+#define EMIT_WORD_MAX  4000
+
+
 typedef struct {
     model_t     *m;
     FILE        *out;

@@ -1253,12 +1253,9 @@ route_direct(vh_t *vh, rule_t *rule)
         }
     }
 
-    if (status < 200 || status > 599 || (status > 300 && status < 309)
-        || strlen(text) > 1000000)
-    {
+    if (status < 200 || status > 599 || (status > 300 && status < 309)) {
         diag(DIAG_ERROR, &r->pos, "VALUE", "\"status\" has to be from 200 to "
-             "599, and for a redirect there is \"redirect\"; a body has no "
-             "more than 1 MB");
+             "599, and for a redirect there is \"redirect\"");
         return "@none";
     }
 
