@@ -28,7 +28,7 @@ my $d = $t->testdir();
 my $ctl = egressctl();
 my $r = Test::Nginx::repository();
 
-$t->plan(21);
+$t->plan(23);
 
 my %gateway = (443 => port(8085), 80 => port(8086), 5432 => port(8087));
 my %sidecar = ('default/frontend' => 8010, 'default/backend' => 8020,
@@ -132,6 +132,18 @@ like(plain('default/frontend', 'secure-api.partner.com', '/a'),
 like(plain('default/backend', 'api.github.com', '/'),
 	qr/ 502 |RBAC: access denied/, 'no route over HTTP');
 
+# a sidecar may speak HTTP/2 as well, by ALPN
+
+SKIP: {
+	skip 'nginx without HTTP/2', 2
+		unless $t->version_text() =~ /--with-http_v2_module/;
+
+	like(h2('backend'), qr/^HTTP\/2 200 .*^api.external-service.com /ms,
+		'HTTP/2, backend');
+	like(h2('frontend'), qr/^HTTP\/2 403 .*^RBAC: access denied/ms,
+		'HTTP/2, frontend');
+}
+
 # step 9: five requests at once, of those that policies allow
 
 my @status = map {
@@ -201,6 +213,12 @@ sub plain {
 	my ($who, $host, $uri) = @_;
 
 	return `curl -s -i -m 10 -H 'Host: $host' http://127.0.0.1:@{[ port($sidecar{$who} + 1) ]}$uri`;
+}
+
+sub h2 {
+	my ($sa) = @_;
+
+	return `curl -s -i -m 10 -k --http2 --cert $d/$sa.crt --key $d/$sa.key -H 'Host: api.external-service.com' https://127.0.0.1:$gateway{80}/b`;
 }
 
 sub tcp {
