@@ -33,6 +33,7 @@ static char *ngx_egress_tls_str(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_tls_name(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_uint_t ngx_egress_valid_sni(ngx_conf_t *cf, ngx_str_t *name);
 static char *ngx_egress_tls_san(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_egress_conf_tls_verify(ngx_conf_t *cf,
@@ -1106,7 +1107,7 @@ ngx_egress_tls_name(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_strlow(value[1].data, value[1].data, value[1].len);
 
-    if (!ngx_egress_valid_host(&value[1], 0)) {
+    if (!ngx_egress_valid_sni(cf, &value[1])) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid host \"%V\"", &value[1]);
         return NGX_CONF_ERROR;
@@ -1115,6 +1116,31 @@ ngx_egress_tls_name(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     tls->name = value[1];
 
     return NGX_CONF_OK;
+}
+
+
+/* a host, or what the mesh's own are like: "outbound_.443_._.a.example.com" */
+
+static ngx_uint_t
+ngx_egress_valid_sni(ngx_conf_t *cf, ngx_str_t *name)
+{
+    size_t     i;
+    ngx_str_t  host;
+
+    host.len = name->len;
+    host.data = ngx_pstrdup(cf->temp_pool, name);
+
+    if (host.data == NULL) {
+        return 0;
+    }
+
+    for (i = 0; i + 1 < host.len; i++) {
+        if (host.data[i] == '_' && host.data[i + 1] == '.') {
+            host.data[i] = '-';
+        }
+    }
+
+    return ngx_egress_valid_host(&host, 0);
 }
 
 

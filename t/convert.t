@@ -25,7 +25,7 @@ my @names = map { s!^convert/(.*)\.yaml$!$1!r } sort glob('convert/*.yaml');
 my $shared = $ENV{TEST_SHARED} // '../../shared';
 my $seed = "$shared/seed/manifests";
 
-plan(tests => 3 * @names + 4);
+plan(tests => 3 * @names + 5);
 
 ok(@names > 15, 'there are golden files');
 
@@ -44,7 +44,7 @@ is((convert('-f ../../conf/istio'))[1], (convert('-f ../../conf/istio'))[1],
 	'deterministic');
 
 SKIP: {
-	skip 'no shared/ beside the project', 2 unless -d $seed;
+	skip 'no shared/ beside the project', 3 unless -d $seed;
 
 	my %status = ('step07-authz-deny-all-egress.yaml' => 1);
 	my @wrong;
@@ -60,6 +60,8 @@ SKIP: {
 
 	my ($status, undef, $err) = convert('-f '
 		. ($seed =~ m!^/! ? $seed : "../$seed"));
+	like($err, qr/deny-all-egress.yaml:14:3: error: "\{\}" cannot stand beside other fields of a mapping: remove it .*, or write "spec: \{\}" alone/,
+		'what is wrong with the one that is');
 	$err = join("\n", grep { /: error: / && !/deny-all-egress/ }
 		split(/\n/, $err));
 	is("$status $err", '1 ', 'and all of them together');

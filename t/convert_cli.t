@@ -29,6 +29,9 @@ my %place = (
 	address => 'endpoints: [{address: "10.0.0.1%s"}]',
 	label => 'labels: {a: "b%s"}',
 	sni => 'sni: "a%s.test"',
+	san => 'subjectAltNames: ["spiffe://td/a%s"]',
+	account => 'serviceAccount: "a%s"',
+	meshsni => 'sni: "outbound_.80_._.a%s.test"',
 	file => 'caCertificates: "/etc/ca%s.crt"',
 	principal => 'principals: ["td/ns/a/sa/b%s"]',
 	header => 'value: "v%s"',
@@ -184,7 +187,32 @@ kind: DestinationRule
 metadata: {name: d}
 spec:
   host: @{[ $text{host} =~ /\["(.*)"\]/ ? "\"$1\"" : '' ]}
-  trafficPolicy: {tls: {mode: SIMPLE, $text{sni}, $text{file}}}
+  trafficPolicy: {tls: {mode: SIMPLE, $text{sni}, $text{file}, $text{san}}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: mesh}
+spec:
+  hosts: [mesh.test]
+  location: MESH_INTERNAL
+  ports: [{number: 80, name: http, protocol: GRPC}]
+  resolution: STATIC
+  endpoints: [{address: 10.0.0.2, $text{account}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: mesh}
+spec:
+  host: mesh.test
+  trafficPolicy: {tls: {mode: ISTIO_MUTUAL, $text{meshsni}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: mesh}
+spec:
+  hosts: [mesh.test]
+  gateways: [g]
+  http: [{route: [{destination: {host: mesh.test}}]}]
 ---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

@@ -19,7 +19,7 @@ use Test::Nginx qw/ :DEFAULT egressctl /;
 
 ###############################################################################
 
-my $t = Test::Nginx->new()->plan(31);
+my $t = Test::Nginx->new()->plan(43);
 my $d = $t->testdir();
 my $ctl = egressctl();
 my $in = 'convert/23-list.yaml';
@@ -86,6 +86,54 @@ is($status, 1, 'many keys');
 like($err, qr/^\S+:1025:1: error: a mapping with more than 1024 keys/m,
 	'many keys, said');
 
+# more of anything than there may be
+
+$t->write_file('m.yaml', "a: [" . '1,' x 2000001 . "1]\n");
+($status, undef, $err) = ctl("-f $d/m.yaml");
+like("$status $err", qr/^1 \S+: error: .*more than 2000000 /, 'many values');
+
+open my $fh, '>', "$d/m.yaml" or die;
+print $fh '#' x 1048575, "\n" for 1 .. 65;
+close $fh;
+($status, undef, $err) = ctl("-f $d/m.yaml");
+like("$status $err", qr/^1 \S+: error: .*64 MB/, 'many bytes');
+
+# what nginx's buffer does not hold, at once or put together
+
+my $http = do { local (@ARGV, $/) = 'convert/51-other-kinds.yaml'; <> };
+
+foreach my $n (100, 5000) {
+	$t->write_file('m.yaml', $http =~ s/http: \[/sprintf 'http: [{match: '
+		. '[{uri: {prefix: \/a}}], directResponse: {status: 200, body: '
+		. '{string: %s}}}, ', 'x' x $n/er);
+	($status, undef, $err) = ctl("-f $d/m.yaml");
+	is($status, $n > 4000 ? 1 : 0, "a body of $n bytes");
+}
+
+like($err, qr/^\S+m.yaml:\d+:\d+: error: a value that takes 5000 bytes /m,
+	'too long a body, said');
+
+foreach my $n (10, 400) {
+	$t->write_file('m.yaml', $http =~ s/http: \[/'http: [' . join('', map {
+		"{match: [{headers: {x-$_: {exact: '1'}}}], "
+		. "directResponse: {status: 200}}, " } 1 .. $n)/er);
+	($status, undef, $err) = ctl("-f $d/m.yaml");
+	is($status, $n > 100 ? 1 : 0, "$n conditions");
+}
+
+like($err, qr/error: nginx takes no word of more than 4000 bytes, .* split/,
+	'too many conditions, said');
+
+# all errors of a run, up to 50
+
+$t->write_file('m.yaml', join("---\n", map {
+	"apiVersion: networking.istio.io/v1\nkind: X$_\n" } 1 .. 60));
+($status, undef, $err) = ctl("-f $d/m.yaml");
+is(scalar(() = $err =~ /: error: /g), 50, 'errors of all documents');
+like($err, qr/^egressctl: 10 more errors are not shown$/m, 'and how many more');
+
+unlink "$d/m.yaml";
+
 (undef, undef, $err) = ctl("--strict -f $in --listen 443=127.0.0.1:8443");
 like($err, qr/^egressctl: refused because of 1 warning \(--strict\)$/m,
 	'strict');
@@ -136,7 +184,24 @@ my ($one, $two) = map {
 } qw/ egress_proxy egress_proxy_headers /;
 is($one =~ s/^proxy_set_header  Host .*\n\n//mr, $two, 'headers');
 
+# and those for "grpc_pass" clear and pass the same headers
+
+my ($three, $four) = map {
+	local (@ARGV, $/) = ("../conf/$_.conf");
+	<> =~ s/^#.*\n//mgr;
+} qw/ egress_proxy_grpc egress_proxy_grpc_headers /;
+is($three =~ s/^grpc_set_header  Host .*\n\n//mr, $four, 'headers, grpc');
+is(named($three, 'grpc'), named($one =~ s/^.*\$egress_.*\n//mgr, 'proxy'),
+	'grpc as proxy');
+
 ###############################################################################
+
+sub named {
+	my ($text, $module) = @_;
+
+	return join(' ', sort map { s/^${module}_//r =~ s/\s+/ /gr } grep {
+		/^${module}_(?:set|pass|ignore)_header/ } split(/\n/, $text));
+}
 
 sub ctl {
 	my ($args) = @_;

@@ -129,6 +129,7 @@ my @service = (
 	[ 'tls foo;', 'invalid value "foo"' ],
 	[ 'tls_name a;', 'has TLS settings and "tls off"' ],
 	[ 'tls_name a_b;', 'invalid host "a_b"' ],
+	[ 'tls_name a_.b_;', 'invalid host "a_.b_"' ],
 	[ 'tls_name a; tls_name b;', '"tls_name" directive is duplicate' ],
 	[ 'tls_san a_b;', 'invalid value "a_b"' ],
 	[ 'tls_san "spiffe://a/b c";', 'invalid value "spiffe://a/b c"' ],

@@ -47,6 +47,8 @@ if [ "$action" = uninstall ]; then
     done
     rm -f "$dest$snippet" "$dest$conf/egress_proxy.conf" \
         "$dest$conf/egress_proxy_headers.conf" \
+        "$dest$conf/egress_proxy_grpc.conf" \
+        "$dest$conf/egress_proxy_grpc_headers.conf" \
         "$dest$prefix/bin/egressctl" "$dest$tmpfiles/egress.conf"
     [ -z "$link" ] || rm -f "$dest$link"
     exit 0
@@ -64,9 +66,11 @@ for m in $names; do
         "$dest$modules/ngx_${m}_module.so"
 done
 
-install -m 644 "$top/conf/egress_proxy.conf" "$dest$conf/egress_proxy.conf"
-install -m 644 "$top/conf/egress_proxy_headers.conf" \
-    "$dest$conf/egress_proxy_headers.conf"
+for f in egress_proxy egress_proxy_headers egress_proxy_grpc \
+         egress_proxy_grpc_headers; do
+    install -m 644 "$top/conf/$f.conf" "$dest$conf/$f.conf"
+done
+
 install -m 755 "$build/egressctl" "$dest$prefix/bin/egressctl"
 
 # the folder of the admin socket, where systemd makes folders at boot

@@ -326,7 +326,7 @@ static void
 fuzz_check(const char *text)
 {
     int          first;
-    char         word[128], blocks[FUZZ_DEPTH][128];
+    char         word[4096], blocks[FUZZ_DEPTH][4096];
     size_t       depth;
     const char  *p;
 
@@ -442,7 +442,7 @@ fuzz_directive(const char *block, const char *word)
           " max_requests max_pending max_retries requests_per_connection"
           " keepalive_timeout balance outlier retry tls tls_name tls_san"
           " tls_certificate tls_certificate_key tls_trusted_certificate"
-          " tls_crl tls_verify tls_protocols tls_ciphers" },
+          " tls_crl tls_verify tls_protocols tls_ciphers tls_alpn" },
         { "policy", "source action dry_run rule" },
         { "rule", "source from to when" },
         { "from", "principals not_principals namespaces not_namespaces"
@@ -457,8 +457,9 @@ fuzz_directive(const char *block, const char *word)
         { "stream", "map_hash_bucket_size upstream map geo split_clients"
           " log_format access_log server" },
         { "http", "server_names_hash_bucket_size map_hash_bucket_size"
-          " variables_hash_max_size merge_slashes proxy_read_timeout"
-          " proxy_send_timeout uninitialized_variable_warn"
+          " variables_hash_max_size merge_slashes client_max_body_size"
+          " proxy_read_timeout proxy_send_timeout grpc_read_timeout"
+          " grpc_send_timeout uninitialized_variable_warn"
           " upstream map geo split_clients log_format"
           " access_log server" },
         { "upstream", "egress_balance" },
@@ -473,7 +474,9 @@ fuzz_directive(const char *block, const char *word)
           " egress_ratelimit_descriptor include root"
           " try_files default_type return error_page internal if set rewrite"
           " mirror add_header proxy_set_header proxy_hide_header"
-          " proxy_read_timeout proxy_send_timeout proxy_pass" },
+          " proxy_read_timeout proxy_send_timeout proxy_pass grpc_set_header"
+          " grpc_hide_header grpc_read_timeout grpc_send_timeout grpc_pass"
+          " client_body_timeout" },
         { "if", "return" }
     };
 

@@ -22,6 +22,7 @@ typedef struct {
 
 
 static int schema_header(node_t *doc, const kind_t **kind);
+static int schema_gateway_api(node_t *doc);
 static int schema_version(node_t *doc, const kind_t *kind);
 static int schema_other(node_t *doc);
 static void schema_skip(node_t *doc);
@@ -43,6 +44,7 @@ static int schema_word(node_t *node, const char *words);
 static void schema_unknown(node_t *key, const field_t *fields,
     const char *where);
 static size_t schema_distance(const char *a, const char *b);
+static int schema_same(char a, char b);
 
 
 #define SKIPPED_MAX  64
@@ -225,6 +227,10 @@ schema_header(node_t *doc, const kind_t **kind)
         return -1;
     }
 
+    if (strncmp(version, "gateway.networking.k8s.io/", 26) == 0) {
+        return schema_gateway_api(doc);
+    }
+
     for (*kind = schema_kinds; (*kind)->kind; (*kind)++) {
         if (strcmp((*kind)->kind, name) == 0) {
 
@@ -237,6 +243,37 @@ schema_header(node_t *doc, const kind_t **kind)
     }
 
     return schema_other(doc);
+}
+
+
+/* without a Gateway or a route nothing is open that was not; a policy counts */
+
+static int
+schema_gateway_api(node_t *doc)
+{
+    size_t   i;
+    node_t  *node;
+
+    static const char  *kinds[] = {
+        "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TLSRoute",
+        "TCPRoute", "UDPRoute", "ReferenceGrant", "ListenerSet"
+    };
+
+    node = node_get(doc, "kind");
+
+    for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(node->text, kinds[i]) == 0) {
+            schema_skip(doc);
+            return -1;
+        }
+    }
+
+    diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
+         "kind %s of the Gateway API is not converted, and it may ask for TLS "
+         "to services or narrow something: say so in a DestinationRule or an "
+         "AuthorizationPolicy, and take it out of the input", node->text);
+
+    return -1;
 }
 
 
@@ -304,13 +341,6 @@ schema_other(node_t *doc)
     name = node_text(doc, "kind");
     node = node_get(doc, "kind");
 
-    if (strncmp(version, "gateway.networking.k8s.io/", 26) == 0) {
-        diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
-             "kind %s of the Gateway API is not converted yet: take it out of "
-             "the input to convert without it", name);
-        return -1;
-    }
-
     if (strcmp(name, "WorkloadGroup") == 0) {
         schema_skip(doc);
         return -1;
@@ -362,6 +392,10 @@ schema_skip(node_t *doc)
     const char  *name;
 
     name = node_text(doc, "kind");
+
+    if (strncmp(node_text(doc, "apiVersion"), "gateway.networking.", 19) == 0) {
+        name = xprintf("%s of the Gateway API", name);
+    }
 
     for (i = 0; i < nskipped; i++) {
         if (strcmp(skipped[i].name, name) == 0) {
@@ -894,12 +928,15 @@ schema_unknown(node_t *key, const field_t *fields, const char *where)
 }
 
 
-/* Levenshtein's, of what is short enough; case counts for nothing */
+/*
+ * Levenshtein's, of what is short enough, two letters that have changed places
+ * being one step; case counts for nothing.
+ */
 
 static size_t
 schema_distance(const char *a, const char *b)
 {
-    size_t  i, j, la, lb, cost, prev, next, row[64];
+    size_t  i, j, la, lb, cost, rows[3][64], *row, *up, *upper;
 
     la = strlen(a);
     lb = strlen(b);
@@ -909,31 +946,38 @@ schema_distance(const char *a, const char *b)
     }
 
     for (j = 0; j <= lb; j++) {
-        row[j] = j;
+        rows[0][j] = j;
     }
 
     for (i = 1; i <= la; i++) {
-        prev = row[0];
+        row = rows[i % 3];
+        up = rows[(i + 2) % 3];
+        upper = rows[(i + 1) % 3];
+
         row[0] = i;
 
         for (j = 1; j <= lb; j++) {
-            cost = tolower((unsigned char) a[i - 1])
-                   != tolower((unsigned char) b[j - 1]);
+            cost = !schema_same(a[i - 1], b[j - 1]);
 
-            next = prev + cost;
+            row[j] = up[j - 1] + cost;
+            row[j] = (up[j] + 1 < row[j]) ? up[j] + 1 : row[j];
+            row[j] = (row[j - 1] + 1 < row[j]) ? row[j - 1] + 1 : row[j];
 
-            if (row[j] + 1 < next) {
-                next = row[j] + 1;
+            if (i > 1 && j > 1 && schema_same(a[i - 1], b[j - 2])
+                && schema_same(a[i - 2], b[j - 1])
+                && upper[j - 2] + 1 < row[j])
+            {
+                row[j] = upper[j - 2] + 1;
             }
-
-            if (row[j - 1] + 1 < next) {
-                next = row[j - 1] + 1;
-            }
-
-            prev = row[j];
-            row[j] = next;
         }
     }
 
-    return row[lb];
+    return rows[la % 3][lb];
+}
+
+
+static int
+schema_same(char a, char b)
+{
+    return tolower((unsigned char) a) == tolower((unsigned char) b);
 }

@@ -218,6 +218,7 @@ typedef struct {
     const char          *proxy_conf;
     const char          *access_log;
     const char          *admin;          /* path of a Unix socket */
+    unsigned             version;        /* of nginx, 1025001; 0: any */
     const char         **listen;         /* "443=127.0.0.1:8443" */
     const char         **endpoint;       /* "HOST[:PORT]=ADDRESS[:PORT]" */
     const char         **path;           /* "PREFIX=DIR" */
@@ -261,6 +262,7 @@ struct service_s {
     list_t               endpoints;
     policy_t             policy;
     int                  http;
+    int                  http2;          /* is spoken to it, by http */
     int                  lookup;         /* routed under its own name */
     int                  passthrough;
     int                  originate;
@@ -334,6 +336,7 @@ struct listener_s {
     int                  mutual;         /* terminates the mesh's mTLS */
     int                  required;
     int                  terminates;     /* TLS that is not the mesh's */
+    int                  http2;          /* some server of it says so */
     server_t            *server;
     route_t             *routes;
     route_t            **last_route;

@@ -19,6 +19,7 @@
 #define EMIT_VERSION  1
 
 
+static void emit_check_words(const char *p);
 static void emit_modules(emit_t *e);
 static void emit_processes(emit_t *e);
 static void emit_egress(emit_t *e);
@@ -71,7 +72,57 @@ emit_conf(model_t *m)
     fclose(e.out);
     free(rest);
 
+    emit_check_words(buf);
+
     return buf;
+}
+
+
+/* a word may have been put together of what is not too long by itself */
+
+static void
+emit_check_words(const char *p)
+{
+    char         quote;
+    const char  *start;
+
+    while (*p) {
+
+        if (strchr(" \n;{}", *p)) {
+            p++;
+            continue;
+        }
+
+        if (*p == '#') {
+            p += strcspn(p, "\n");
+            continue;
+        }
+
+        start = p;
+        quote = (*p == '"' || *p == '\'') ? *p : '\0';
+
+        for (p += (quote != '\0'); *p; p++) {
+
+            if (*p == '\\' && p[1]) {
+                p++;
+                continue;
+            }
+
+            if (quote ? *p == quote : strchr(" \n;", *p) != NULL) {
+                break;
+            }
+        }
+
+        p += (*p == quote && quote);
+
+        if (p - start > EMIT_WORD_MAX) {
+            diag(DIAG_ERROR, NULL, "LIMIT",
+                 "nginx takes no word of more than %d bytes, and the "
+                 "conditions of a rule, or of the rules of a host, make one "
+                 "of %zu: split them", EMIT_WORD_MAX, (size_t) (p - start));
+            return;
+        }
+    }
 }
 
 

@@ -13,6 +13,10 @@
 #include "egressctl.h"
 
 
+/* of nginx, which reads configurations by 4096 bytes */
+#define EMIT_WORD_MAX  4000
+
+
 typedef struct {
     model_t     *m;
     FILE        *out;
@@ -23,6 +27,7 @@ typedef struct {
     int          dollar;                 /* some text has a "$" */
     int          empty;                  /* some body is empty */
     int          named;                  /* some rule of http has a name */
+    int          http2;                  /* some service is asked in it */
     int          stream;                 /* the block is stream { } */
 } emit_t;
 
@@ -30,15 +35,25 @@ typedef struct {
 /* emit_service.c */
 
 void emit_services(emit_t *e);
+/* does the gateway speak TLS to it */
+int emit_originates(service_t *svc);
 const char *emit_pin(emit_t *e, service_t *svc, long *target);
 /* a directive that names a file, as --path has it */
 void emit_file(emit_t *e, const char *indent, const char *directive,
     node_t *node);
 
+/* emit_mutual.c: ISTIO_MUTUAL, of a rule, and where there is none */
+
+void emit_istio_mutual(emit_t *e, service_t *svc);
+void emit_auto_mutual(emit_t *e, service_t *svc);
+
 /* emit_stream.c */
 
 void emit_stream(emit_t *e);
 void emit_listen(emit_t *e, listener_t *l, const char *more);
+/* has nginx a directive for it, and both protocols in one port */
+int emit_has_http2(emit_t *e);
+void emit_http2(emit_t *e, listener_t *l);
 void emit_mutual(emit_t *e);
 /* certificates of a Gateway's server that ends TLS */
 void emit_server_tls(emit_t *e, server_t *s);

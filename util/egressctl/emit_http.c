@@ -15,6 +15,8 @@
 
 static int emit_merged(emit_t *e);
 static void emit_admin(emit_t *e);
+static void emit_http_clients(emit_t *e, listener_t *l);
+static target_t *emit_http_grpc(listener_t *l);
 static void emit_http_default(emit_t *e, listener_t *l);
 static int emit_http_same(emit_t *e, listener_t *l, vhost_t *one,
     vhost_t *two);
@@ -76,6 +78,8 @@ emit_http(emit_t *e)
             continue;
         }
 
+        emit_http_clients(e, l);
+
         /* what no rule routes is looked up: refused under registry_only */
 
         if (hash_get(l->names, "*") == NULL) {
@@ -103,12 +107,19 @@ emit_http(emit_t *e)
               "    variables_hash_max_size        8192;\n", e->out);
     }
 
-    fprintf(e->out, "\n    # as Envoy: %s, and only a route has a timeout\n"
-            "    merge_slashes       %s;\n"
-            "    proxy_read_timeout  1h;\n"
-            "    proxy_send_timeout  1h;\n",
+    fprintf(e->out, "\n    # as Envoy: %s, any length, and only a route has a "
+            "timeout\n"
+            "    merge_slashes         %s;\n"
+            "    client_max_body_size  0;\n"
+            "    proxy_read_timeout    1h;\n"
+            "    proxy_send_timeout    1h;\n",
             emit_merged(e) ? "no empty segments" : "slashes count",
             emit_merged(e) ? "on" : "off");
+
+    if (e->http2) {
+        fputs("    grpc_read_timeout     1h;\n"
+              "    grpc_send_timeout     1h;\n", e->out);
+    }
 
     if (e->named) {
         fputs("\n    uninitialized_variable_warn  off;\n", e->out);
@@ -172,6 +183,59 @@ emit_admin(emit_t *e)
 }
 
 
+/* before nginx 1.25.1 a port without TLS has one protocol */
+
+static void
+emit_http_clients(emit_t *e, listener_t *l)
+{
+    target_t  *t;
+
+    if (l->mutual || l->terminates || emit_has_http2(e)) {
+        return;
+    }
+
+    if (l->http2) {
+        diag(DIAG_WARNING, &l->node->pos, "HTTP2",
+             "nginx before 1.25.1 takes no HTTP/1.1 in port %ld, as its "
+             "protocol is HTTP2 or GRPC without TLS: with a newer one, say "
+             "so with --nginx-version", l->port);
+        return;
+    }
+
+    t = emit_http_grpc(l);
+
+    if (t) {
+        diag(DIAG_WARNING, &t->node->pos, "HTTP2",
+             "gRPC needs HTTP/2 from its clients, and nginx before 1.25.1 "
+             "takes HTTP/1.1 in port %ld: say protocol GRPC in the Gateway, "
+             "or with a newer nginx --nginx-version", l->port);
+    }
+}
+
+
+static target_t *
+emit_http_grpc(listener_t *l)
+{
+    size_t     i;
+    vhost_t   *v;
+    target_t  *t;
+
+    for (v = l->vhosts; v; v = v->next) {
+        for (i = 0; i < v->rules.n; i++) {
+            t = ((rule_t *) v->rules.elts[i])->targets;
+
+            for ( /* void */ ; t; t = t->next) {
+                if (strcmp(t->service->protocol, "grpc") == 0) {
+                    return t;
+                }
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
 static void
 emit_http_default(emit_t *e, listener_t *l)
 {
@@ -179,6 +243,7 @@ emit_http_default(emit_t *e, listener_t *l)
     emit_comment(e, "    ", &l->node->pos);
     fputs("    server {\n", e->out);
     emit_listen(e, l, " default_server");
+    emit_http2(e, l);
     fputs("        server_name  _;\n", e->out);
 
     if (l->terminates) {
@@ -311,7 +376,7 @@ static void
 emit_http_rule(vh_t *vh, rule_t *rule)
 {
     arm_t       *arm;
-    const char  *to, *name;
+    const char  *to, *grpc, *name;
 
     /* a preflight is answered, and a fault made, before what they are for */
 
@@ -319,8 +384,22 @@ emit_http_rule(vh_t *vh, rule_t *rule)
         emit_cors(vh, rule);
     }
 
+    grpc = NULL;
     name = NULL;
-    to = emit_abort(vh, rule, &name);
+    to = emit_abort(vh, rule, &grpc, &name);
+
+    if (grpc) {
+        emit_http_arm(vh, rule, grpc);
+        arm = vh->arms.elts[vh->arms.n - 1];
+        emit_http_condition(vh, arm,
+                            emit_condition(vh->e, "$http_content_type",
+                                           "^application/grpc(?:[+;]|\\\\z)",
+                                           0, 0));
+
+        if (name) {
+            emit_http_condition(vh, arm, name);
+        }
+    }
 
     if (to && name == NULL) {
         emit_http_arm(vh, rule, to);
@@ -727,6 +806,7 @@ emit_http_names(vh_t *vh, vhost_t *end)
     fputs("    server {\n", e->out);
 
     emit_listen(e, vh->l, strcmp(vh->v->host, "*") ? "" : " default_server");
+    emit_http2(e, vh->l);
 
     fputs("        server_name ", e->out);
 

@@ -59,8 +59,12 @@ const char *emit_location(vh_t *vh, rule_t *rule);
 /* "return status text"; rule: for its headers, or NULL */
 const char *emit_answer(vh_t *vh, const pos_t *pos, rule_t *rule,
     const char *status, const char *text);
-/* NULL: none; condition: when, NULL for always */
-const char *emit_abort(vh_t *vh, rule_t *rule, const char **condition);
+/*
+ * NULL: none; grpc: the answer to gRPC, if that is another one; condition:
+ * when, NULL for always.
+ */
+const char *emit_abort(vh_t *vh, rule_t *rule, const char **grpc,
+    const char **condition);
 void emit_cors(vh_t *vh, rule_t *rule);
 
 

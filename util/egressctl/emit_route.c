@@ -29,10 +29,13 @@ static place_t *place_new(vh_t *vh, const pos_t *pos, const char *prefix,
     FILE **out);
 static void route_name(vh_t *vh, rule_t *rule, FILE *out);
 static const char *route_split(vh_t *vh, rule_t *rule);
-static const char *route_proxy(vh_t *vh, rule_t *rule, const char *service,
-    node_t *dest, int single);
+static int route_alike(service_t *one, service_t *two);
+static const char *route_proxy(vh_t *vh, rule_t *rule, const char *name,
+    target_t *target, int single);
+static const char *route_module(service_t *svc);
+static void route_pass(vh_t *vh, service_t *svc, FILE *out);
 static int route_by_match(rule_t *rule);
-static void route_timeout(rule_t *rule, FILE *out);
+static void route_timeout(rule_t *rule, service_t *svc, FILE *out);
 static void route_mirrors(vh_t *vh, rule_t *rule, FILE *out);
 static void route_mirror(vh_t *vh, rule_t *rule, target_t *t, FILE *main);
 static double route_percent(node_t *node, double none);
@@ -41,20 +44,30 @@ static void route_rewrite(vh_t *vh, rule_t *rule, FILE *out);
 static void route_rewrite_regex(vh_t *vh, node_t *node, FILE *out);
 static const char *route_prefix(rule_t *rule, int *whole);
 static const char *route_host(vh_t *vh, rule_t *rule, list_t *request);
-static void route_include(vh_t *vh, int rewritten, FILE *out);
+static void route_include(vh_t *vh, service_t *svc, const char *host,
+    FILE *out);
 static void headers_collect(vh_t *vh, rule_t *rule, node_t *dest, int single,
     const char *which, list_t *list);
 static void headers_level(vh_t *vh, node_t *ops, list_t *list);
 static header_t *headers_get(list_t *list, node_t *n, const char *name);
 static char *headers_value(vh_t *vh, node_t *n);
 static int headers_operator(const char *name, size_t len, char **value);
-static void headers_request(list_t *list, FILE *out);
-static void headers_response(list_t *list, FILE *out, int proxied);
+static void headers_request(list_t *list, service_t *svc, FILE *out);
+static void headers_response(list_t *list, service_t *svc, FILE *out);
 static const char *route_redirect(vh_t *vh, rule_t *rule);
 static char *redirect_path(vh_t *vh, rule_t *rule, node_t *r);
 static char *redirect_authority(vh_t *vh, node_t *r);
 static const char *route_direct(vh_t *vh, rule_t *rule);
-static void cors_response(vh_t *vh, rule_t *rule, FILE *out);
+static place_t *answer_new(vh_t *vh, const pos_t *pos, rule_t *rule,
+    FILE **out);
+static const char *answer_grpc(vh_t *vh, const pos_t *pos, rule_t *rule,
+    const char *status);
+static const char *abort_status(vh_t *vh, rule_t *rule, node_t *abort,
+    const char **grpc);
+static const char *abort_grpc_status(const char *text);
+static void cors_response(vh_t *vh, rule_t *rule, service_t *svc, FILE *out);
+static void cors_header(const char *module, const char *name,
+    const char *value, FILE *out);
 static const char *cors_origin(vh_t *vh, node_t *cors);
 static const char *cors_list(vh_t *vh, node_t *list);
 static void cors_preflight(vh_t *vh, node_t *cors, const char *origin,
@@ -120,7 +133,10 @@ route_name(vh_t *vh, rule_t *rule, FILE *out)
 }
 
 
-/* several destinations are one place, unless they have headers of their own */
+/*
+ * Several destinations are one place, unless they have headers of their own
+ * or it can't be what all of them speak.
+ */
 
 static const char *
 route_split(vh_t *vh, rule_t *rule)
@@ -132,20 +148,24 @@ route_split(vh_t *vh, rule_t *rule)
     target_t    *t;
     const char  *to;
 
-    for (t = rule->targets; t && !node_get(t->node, "headers"); t = t->next) {
-        /* void */
+    for (t = rule->targets; t; t = t->next) {
+        if (node_get(t->node, "headers")
+            || !route_alike(t->service, rule->targets->service))
+        {
+            break;
+        }
     }
 
     if (t == NULL || rule->targets->next == NULL) {
         return route_proxy(vh, rule, emit_targets(vh->e, rule->targets),
-                           rule->targets->node, rule->targets->next == NULL);
+                           rule->targets, rule->targets->next == NULL);
     }
 
     memset(&places, 0, sizeof(list_t));
     sum = 0;
 
     for (t = rule->targets; t; t = t->next) {
-        to = route_proxy(vh, rule, t->service->name, t->node, 0);
+        to = route_proxy(vh, rule, t->service->name, t, 0);
         list_push(&places, (void *) to);
         sum += t->weight;
     }
@@ -171,14 +191,29 @@ route_split(vh_t *vh, rule_t *rule)
 }
 
 
+/* in HTTP/2 the location says if it is within TLS: the request does too */
+
+static int
+route_alike(service_t *one, service_t *two)
+{
+    return one->http2 == two->http2
+           && (!one->http2 || emit_originates(one) == emit_originates(two));
+}
+
+
 static const char *
-route_proxy(vh_t *vh, rule_t *rule, const char *service, node_t *dest,
+route_proxy(vh_t *vh, rule_t *rule, const char *name, target_t *target,
     int single)
 {
     FILE        *out, *saved;
     list_t       request, response;
+    node_t      *dest;
     place_t     *place;
+    service_t   *svc;
     const char  *host;
+
+    svc = target->service;
+    dest = target->node;
 
     memset(&request, 0, sizeof(list_t));
     memset(&response, 0, sizeof(list_t));
@@ -191,39 +226,59 @@ route_proxy(vh_t *vh, rule_t *rule, const char *service, node_t *dest,
     route_name(vh, rule, out);
     fputs("            egress_service  ", out);
 
-    if (*service == '$') {
-        fputs(service, out);
+    if (*name == '$') {
+        fputs(name, out);
 
     } else {
         saved = vh->e->out;
         vh->e->out = out;
-        emit_word(vh->e, &rule->node->pos, service);
+        emit_word(vh->e, &rule->node->pos, name);
         vh->e->out = saved;
     }
 
     fputs(";\n", out);
 
     limits_rule(vh->e, vh->l, vh->v, rule, out);
-    route_timeout(rule, out);
+    route_timeout(rule, svc, out);
     route_mirrors(vh, rule, out);
     route_rewrite(vh, rule, out);
 
     host = route_host(vh, rule, &request);
 
-    route_include(vh, host != NULL, out);
-
-    if (host) {
-        fprintf(out, "            proxy_set_header  Host %s;\n", host);
-    }
-
-    headers_request(&request, out);
-    headers_response(&response, out, 1);
-    cors_response(vh, rule, out);
-
-    fputs("            proxy_pass      http://egress;\n", out);
+    route_include(vh, svc, host, out);
+    headers_request(&request, svc, out);
+    headers_response(&response, svc, out);
+    cors_response(vh, rule, svc, out);
+    route_pass(vh, svc, out);
     fclose(out);
 
     return place->name;
+}
+
+
+/* what the directives of its locations begin with */
+
+static const char *
+route_module(service_t *svc)
+{
+    return svc->http2 ? "grpc" : "proxy";
+}
+
+
+/* "grpc_pass" is nginx's HTTP/2, of any version and not of gRPC alone */
+
+static void
+route_pass(vh_t *vh, service_t *svc, FILE *out)
+{
+    if (!svc->http2) {
+        fputs("            proxy_pass      http://egress;\n", out);
+        return;
+    }
+
+    vh->e->http2 = 1;
+
+    fprintf(out, "            grpc_pass       %s://egress;\n",
+            emit_originates(svc) ? "grpcs" : "grpc");
 }
 
 
@@ -238,15 +293,24 @@ route_by_match(rule_t *rule)
 
 
 static void
-route_timeout(rule_t *rule, FILE *out)
+route_timeout(rule_t *rule, service_t *svc, FILE *out)
 {
-    long  ms;
+    long         ms;
+    const char  *module;
 
     ms = node_time(rule->node, "timeout");
+    module = route_module(svc);
 
     if (ms > 0) {
-        fprintf(out, "            proxy_read_timeout  %ldms;\n"
-                     "            proxy_send_timeout  %ldms;\n", ms, ms);
+        fprintf(out, "            %s_read_timeout  %ldms;\n"
+                     "            %s_send_timeout  %ldms;\n",
+                module, ms, module, ms);
+    }
+
+    /* a stream of a client's may rest as long as it likes */
+
+    if (svc->http2) {
+        fputs("            client_body_timeout  1h;\n", out);
     }
 }
 
@@ -329,14 +393,9 @@ route_mirror(vh_t *vh, rule_t *rule, target_t *t, FILE *main)
     }
 
     host = route_host(vh, rule, &request);
-    route_include(vh, host != NULL, out);
-
-    if (host) {
-        fprintf(out, "            proxy_set_header  Host %s;\n", host);
-    }
-
-    headers_request(&request, out);
-    fputs("            proxy_pass      http://egress;\n", out);
+    route_include(vh, t->service, host, out);
+    headers_request(&request, t->service, out);
+    route_pass(vh, t->service, out);
     fclose(out);
 
     fprintf(main, "            mirror          %s;\n", place->name + 2);
@@ -559,7 +618,7 @@ route_host(vh_t *vh, rule_t *rule, list_t *request)
 /* nginx would send both Hosts: there is a file without it */
 
 static void
-route_include(vh_t *vh, int rewritten, FILE *out)
+route_include(vh_t *vh, service_t *svc, const char *host, FILE *out)
 {
     FILE        *saved;
     size_t       len;
@@ -568,12 +627,13 @@ route_include(vh_t *vh, int rewritten, FILE *out)
     conf = vh->e->m->options->proxy_conf;
     len = strlen(conf);
 
-    if (rewritten) {
+    if (host || svc->http2) {
         if (len > 5 && strcmp(conf + len - 5, ".conf") == 0) {
             len -= 5;
         }
 
-        conf = xprintf("%.*s_headers.conf", (int) len, conf);
+        conf = xprintf("%.*s%s%s.conf", (int) len, conf,
+                       svc->http2 ? "_grpc" : "", host ? "_headers" : "");
     }
 
     saved = vh->e->out;
@@ -584,6 +644,11 @@ route_include(vh_t *vh, int rewritten, FILE *out)
     fputs(";\n", out);
 
     vh->e->out = saved;
+
+    if (host) {
+        fprintf(out, "            %s_set_header  Host %s;\n",
+                route_module(svc), host);
+    }
 }
 
 
@@ -787,33 +852,39 @@ headers_operator(const char *name, size_t len, char **value)
 
 
 static void
-headers_request(list_t *list, FILE *out)
+headers_request(list_t *list, service_t *svc, FILE *out)
 {
-    size_t     i, k;
-    header_t  *h;
+    size_t       i, k;
+    header_t    *h;
+    const char  *module;
+
+    module = route_module(svc);
 
     for (i = 0; i < list->n; i++) {
         h = list->elts[i];
 
         if (!h->replaced) {
-            fprintf(out, "            proxy_set_header  %s %s;\n", h->name,
-                    text_header(h->pos, "$http_", h->name));
+            fprintf(out, "            %s_set_header  %s %s;\n", module,
+                    h->name, text_header(h->pos, "$http_", h->name));
         }
 
         for (k = 0; k < h->values.n; k++) {
-            fprintf(out, "            proxy_set_header  %s %s;\n", h->name,
-                    (char *) h->values.elts[k]);
+            fprintf(out, "            %s_set_header  %s %s;\n", module,
+                    h->name, (char *) h->values.elts[k]);
         }
 
         if (h->replaced && h->values.n == 0) {
-            fprintf(out, "            proxy_set_header  %s \"\";\n", h->name);
+            fprintf(out, "            %s_set_header  %s \"\";\n", module,
+                    h->name);
         }
     }
 }
 
 
+/* svc: whose answer it is, or NULL */
+
 static void
-headers_response(list_t *list, FILE *out, int proxied)
+headers_response(list_t *list, service_t *svc, FILE *out)
 {
     size_t     i, k;
     header_t  *h;
@@ -821,8 +892,9 @@ headers_response(list_t *list, FILE *out, int proxied)
     for (i = 0; i < list->n; i++) {
         h = list->elts[i];
 
-        if (h->replaced && proxied) {
-            fprintf(out, "            proxy_hide_header  %s;\n", h->name);
+        if (h->replaced && svc) {
+            fprintf(out, "            %s_hide_header  %s;\n",
+                    route_module(svc), h->name);
         }
 
         for (k = 0; k < h->values.n; k++) {
@@ -846,26 +918,14 @@ emit_answer(vh_t *vh, const pos_t *pos, rule_t *rule, const char *status,
     list_t    response;
     place_t  *place;
 
-    vh->e->m->answers = 1;
+    place = answer_new(vh, pos, rule, &out);
 
-    place = place_new(vh, pos, "@r", &out);
-
-    route_name(vh, rule, out);
-    fputs("            egress_service  answer;\n", out);
-    limits_rule(vh->e, vh->l, vh->v, rule, out);
-    fprintf(out, "            root            /dev/null;\n"
-                 "            try_files       /- @a%u;\n", vh->n + 1);
-    fclose(out);
-
-    (void) place_new(vh, pos, "@a", &out);
-
-    fputs("            egress          off;\n"
-          "            default_type    text/plain;\n", out);
+    fputs("            default_type    text/plain;\n", out);
 
     if (rule) {
         memset(&response, 0, sizeof(list_t));
         headers_collect(vh, rule, NULL, 0, "response", &response);
-        headers_response(&response, out, 0);
+        headers_response(&response, NULL, out);
     }
 
     if (status == NULL) {
@@ -881,12 +941,38 @@ emit_answer(vh_t *vh, const pos_t *pos, rule_t *rule, const char *status,
 }
 
 
-const char *
-emit_abort(vh_t *vh, rule_t *rule, const char **condition)
+/* what is decided on, and the place of the answer, to be filled */
+
+static place_t *
+answer_new(vh_t *vh, const pos_t *pos, rule_t *rule, FILE **out)
 {
-    long     status;
-    double   percent;
-    node_t  *abort, *delay, *n;
+    place_t  *place;
+
+    vh->e->m->answers = 1;
+
+    place = place_new(vh, pos, "@r", out);
+
+    route_name(vh, rule, *out);
+    fputs("            egress_service  answer;\n", *out);
+    limits_rule(vh->e, vh->l, vh->v, rule, *out);
+    fprintf(*out, "            root            /dev/null;\n"
+                  "            try_files       /- @a%u;\n", vh->n + 1);
+    fclose(*out);
+
+    (void) place_new(vh, pos, "@a", out);
+
+    fputs("            egress          off;\n", *out);
+
+    return place;
+}
+
+
+const char *
+emit_abort(vh_t *vh, rule_t *rule, const char **grpc, const char **condition)
+{
+    double       percent;
+    node_t      *abort, *delay, *n;
+    const char  *status;
 
     delay = node_path(rule->node, "fault.delay");
 
@@ -897,8 +983,8 @@ emit_abort(vh_t *vh, rule_t *rule, const char **condition)
 
         if (percent > 0) {
             diag(DIAG_ERROR, &delay->key->pos, "UNSUPPORTED",
-                 "\"delay\" is not rendered: nginx does not let a request "
-                 "wait");
+                 "\"delay\" is not rendered, as nginx does not let a request "
+                 "wait: remove it, \"abort\" is there");
         }
     }
 
@@ -916,11 +1002,9 @@ emit_abort(vh_t *vh, rule_t *rule, const char **condition)
         return NULL;
     }
 
-    status = node_number(abort, "httpStatus");
+    status = abort_status(vh, rule, abort, grpc);
 
-    if (status < 200 || status > 599 || (status > 300 && status < 309)) {
-        diag(DIAG_ERROR, &abort->pos, "VALUE",
-             "\"httpStatus\" has to be from 200 to 599, and no redirect");
+    if (status == NULL) {
         return NULL;
     }
 
@@ -928,8 +1012,95 @@ emit_abort(vh_t *vh, rule_t *rule, const char **condition)
         *condition = route_chance(vh, percent);
     }
 
-    return emit_answer(vh, &abort->pos, rule, xprintf("%ld", status),
+    return emit_answer(vh, &abort->pos, rule, status,
                        "\"fault filter abort\"");
+}
+
+
+/* with "grpcStatus" Envoy says 200 to who speaks no gRPC */
+
+static const char *
+abort_status(vh_t *vh, rule_t *rule, node_t *abort, const char **grpc)
+{
+    long         status;
+    node_t      *node;
+    const char  *number;
+
+    node = node_get(abort, "grpcStatus");
+    status = node_number(abort, "httpStatus");
+
+    if (node && status == -1) {
+        number = abort_grpc_status(node->text);
+
+        if (number == NULL) {
+            diag(DIAG_ERROR, &node->pos, "VALUE", "\"%.40s\" is no status of "
+                 "gRPC, as UNAVAILABLE is", node->text);
+            return NULL;
+        }
+
+        *grpc = answer_grpc(vh, &abort->pos, rule, number);
+
+        return "200";
+    }
+
+    if (node || status < 200 || status > 599 || (status > 300 && status < 309))
+    {
+        diag(DIAG_ERROR, &abort->pos, "VALUE", "\"abort\" must have one of "
+             "\"httpStatus\", from 200 to 599 and no redirect, and "
+             "\"grpcStatus\"");
+        return NULL;
+    }
+
+    return xprintf("%ld", status);
+}
+
+
+static const char *
+abort_grpc_status(const char *text)
+{
+    size_t  i;
+
+    static const char  *names[] = {
+        "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED",
+        "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
+        "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
+        "DATA_LOSS", "UNAUTHENTICATED"
+    };
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], text) == 0) {
+            return xprintf("%zu", i);
+        }
+    }
+
+    return NULL;
+}
+
+
+/* headers that are trailers as well, as there is nothing between them */
+
+static const char *
+answer_grpc(vh_t *vh, const pos_t *pos, rule_t *rule, const char *status)
+{
+    FILE     *out;
+    list_t    response;
+    place_t  *place;
+
+    place = answer_new(vh, pos, rule, &out);
+
+    memset(&response, 0, sizeof(list_t));
+    headers_collect(vh, rule, NULL, 0, "response", &response);
+    headers_response(&response, NULL, out);
+
+    fprintf(out, "            default_type    application/grpc;\n"
+                 "            add_header  grpc-status %s always;\n"
+                 "            add_header  grpc-message \"fault filter abort\" "
+                 "always;\n"
+                 "            return          200 \"\";\n", status);
+    fclose(out);
+
+    return place->name;
 }
 
 
@@ -1082,12 +1253,9 @@ route_direct(vh_t *vh, rule_t *rule)
         }
     }
 
-    if (status < 200 || status > 599 || (status > 300 && status < 309)
-        || strlen(text) > 1000000)
-    {
+    if (status < 200 || status > 599 || (status > 300 && status < 309)) {
         diag(DIAG_ERROR, &r->pos, "VALUE", "\"status\" has to be from 200 to "
-             "599, and for a redirect there is \"redirect\"; a body has no "
-             "more than 1 MB");
+             "599, and for a redirect there is \"redirect\"");
         return "@none";
     }
 
@@ -1127,10 +1295,10 @@ emit_cors(vh_t *vh, rule_t *rule)
 
 
 static void
-cors_response(vh_t *vh, rule_t *rule, FILE *out)
+cors_response(vh_t *vh, rule_t *rule, service_t *svc, FILE *out)
 {
     node_t      *cors;
-    const char  *origin, *list;
+    const char  *origin, *list, *module;
 
     cors = node_get(rule->node, "corsPolicy");
 
@@ -1138,35 +1306,38 @@ cors_response(vh_t *vh, rule_t *rule, FILE *out)
         return;
     }
 
+    module = route_module(svc);
     origin = cors_origin(vh, cors);
 
-    fprintf(out, "            proxy_hide_header  Access-Control-Allow-Origin;"
-                 "\n            add_header  Access-Control-Allow-Origin %s "
-                 "always;\n",
-            cors_when(vh, origin, "$upstream_http_access_control_allow_origin",
-                      origin));
+    cors_header(module, "Access-Control-Allow-Origin",
+                cors_when(vh, origin,
+                          "$upstream_http_access_control_allow_origin",
+                          origin), out);
 
     if (node_true(cors, "allowCredentials")) {
-        fprintf(out, "            proxy_hide_header  "
-                     "Access-Control-Allow-Credentials;\n"
-                     "            add_header  "
-                     "Access-Control-Allow-Credentials %s always;\n",
-                cors_when(vh, origin,
-                          "$upstream_http_access_control_allow_credentials",
-                          "true"));
+        cors_header(module, "Access-Control-Allow-Credentials",
+                    cors_when(vh, origin,
+                            "$upstream_http_access_control_allow_credentials",
+                            "true"), out);
     }
 
     list = cors_list(vh, node_get(cors, "exposeHeaders"));
 
     if (list) {
-        fprintf(out, "            proxy_hide_header  "
-                     "Access-Control-Expose-Headers;\n"
-                     "            add_header  "
-                     "Access-Control-Expose-Headers %s always;\n",
-                cors_when(vh, origin,
-                          "$upstream_http_access_control_expose_headers",
-                          list));
+        cors_header(module, "Access-Control-Expose-Headers",
+                    cors_when(vh, origin,
+                              "$upstream_http_access_control_expose_headers",
+                              list), out);
     }
+}
+
+
+static void
+cors_header(const char *module, const char *name, const char *value, FILE *out)
+{
+    fprintf(out, "            %s_hide_header  %s;\n"
+                 "            add_header  %s %s always;\n",
+            module, name, name, value);
 }
 
 

@@ -18,6 +18,7 @@ static void emit_service(emit_t *e, service_t *svc);
 static void emit_answers(emit_t *e);
 static void emit_protocol(emit_t *e, service_t *svc);
 static void emit_resolution(emit_t *e, service_t *svc);
+static void emit_round_robin(service_t *svc, node_t *resolution);
 static void emit_endpoint(emit_t *e, service_t *svc, node_t *ep,
     hash_t **pinned);
 static int emit_address(service_t *svc, node_t *ep, const char *address);
@@ -166,14 +167,6 @@ emit_protocol(emit_t *e, service_t *svc)
     fprintf(e->out, ";\n        location    %s;\n",
             location && strcmp(location, "MESH_INTERNAL") == 0
             ? "internal" : "external");
-
-    if (strcmp(svc->protocol, "http2") == 0
-        || strcmp(svc->protocol, "grpc") == 0)
-    {
-        diag(DIAG_ERROR, &svc->port_node->pos, "UNSUPPORTED",
-             "protocol %s to a service is not rendered yet: HTTP is",
-             svc->protocol);
-    }
 }
 
 
@@ -235,11 +228,8 @@ emit_resolution(emit_t *e, service_t *svc)
                  "\"endpoints\"; DYNAMIC_DNS resolves the name asked for");
         }
 
-        if (strcmp(resolution, "DNS_ROUND_ROBIN") == 0
-            && svc->endpoints.n > 1)
-        {
-            diag(DIAG_ERROR, &spec->pos, "VALUE",
-                 "resolution DNS_ROUND_ROBIN has no more than one endpoint");
+        if (strcmp(resolution, "DNS_ROUND_ROBIN") == 0) {
+            emit_round_robin(svc, node_get(spec, "resolution"));
         }
     }
 
@@ -248,6 +238,22 @@ emit_resolution(emit_t *e, service_t *svc)
     for (i = 0; i < svc->endpoints.n; i++) {
         emit_endpoint(e, svc, svc->endpoints.elts[i], &pinned);
     }
+}
+
+
+static void
+emit_round_robin(service_t *svc, node_t *resolution)
+{
+    if (svc->endpoints.n > 1) {
+        diag(DIAG_ERROR, &resolution->pos, "VALUE",
+             "resolution DNS_ROUND_ROBIN has no more than one endpoint");
+        return;
+    }
+
+    diag(DIAG_NOTE, &resolution->pos, "DNS",
+         "DNS_ROUND_ROBIN of \"%s\" is rendered as DNS: a new connection goes "
+         "to any address of the answer, where Envoy takes the first, and each "
+         "of them has health of its own", svc->host);
 }
 
 
@@ -702,9 +708,7 @@ emit_pool_tcp(emit_t *e, service_t *svc, node_t *tcp)
 static void
 emit_pool_http(emit_t *e, service_t *svc, node_t *tcp, node_t *http)
 {
-    long         ms;
-    node_t      *n;
-    const char  *upgrade;
+    long  ms;
 
     if (!svc->http) {
 
@@ -728,23 +732,6 @@ emit_pool_http(emit_t *e, service_t *svc, node_t *tcp, node_t *http)
 
     if (ms > 0) {
         emit_time(e, "keepalive_timeout", ms);
-    }
-
-    n = node_get(http, "h2UpgradePolicy");
-
-    if (n == NULL || strcmp(n->text, "DEFAULT") == 0) {
-        n = model_mesh(e->m, "h2UpgradePolicy");
-    }
-
-    upgrade = n ? n->text : "";
-
-    if (strcmp(upgrade, "UPGRADE") == 0
-        || node_true(http, "useClientProtocol"))
-    {
-        n = node_true(http, "useClientProtocol")
-            ? node_get(http, "useClientProtocol") : n;
-        diag(DIAG_ERROR, &n->key->pos, "UNSUPPORTED",
-             "HTTP/2 to a service is not rendered yet: HTTP/1.1 is");
     }
 }
 
@@ -1002,6 +989,10 @@ emit_tls(emit_t *e, service_t *svc)
         return;
     }
 
+    if (mode == NULL) {
+        emit_auto_mutual(e, svc);
+    }
+
     if (mode == NULL || strcmp(mode, "DISABLE") == 0) {
 
         if (svc->originate && (strcmp(svc->protocol, "https") == 0
@@ -1017,9 +1008,7 @@ emit_tls(emit_t *e, service_t *svc)
     }
 
     if (strcmp(mode, "ISTIO_MUTUAL") == 0) {
-        diag(DIAG_ERROR, &tls->pos, "UNSUPPORTED",
-             "ISTIO_MUTUAL towards \"%s\" is for services of the mesh",
-             svc->host);
+        emit_istio_mutual(e, svc);
         return;
     }
 
@@ -1029,6 +1018,17 @@ emit_tls(emit_t *e, service_t *svc)
     emit_tls_names(e, svc, tls);
     emit_tls_files(e, tls);
     emit_tls_defaults(e);
+}
+
+
+int
+emit_originates(service_t *svc)
+{
+    const char  *mode;
+
+    mode = node_text(svc->policy.tls, "mode");
+
+    return mode && strcmp(mode, "DISABLE") != 0;
 }
 
 
@@ -1065,11 +1065,12 @@ emit_tls_names(emit_t *e, service_t *svc, node_t *tls)
     }
 
     for (n = list->child; n; n = n->next) {
-        if ((*n->text == '*' || !is_host(n->text)) && !is_address(n->text))
+        if ((*n->text == '*' || !is_host(n->text)) && !is_address(n->text)
+            && strstr(n->text, "://") == NULL)
         {
-            diag(DIAG_ERROR, &n->pos, "UNSUPPORTED",
-                 "a subjectAltName has to be a DNS name or an address, "
-                 "others are not rendered yet");
+            diag(DIAG_ERROR, &n->pos, "VALUE",
+                 "a subjectAltName is a DNS name, an address or a URI, "
+                 "compared as it is: \"%.60s\" is none", n->text);
             return;
         }
     }

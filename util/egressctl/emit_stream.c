@@ -17,6 +17,7 @@ static void emit_stream_route(emit_t *e, listener_t *l);
 static long emit_stream_timeout(listener_t *l);
 static int emit_streamed(listener_t *l);
 static int emit_mapped(listener_t *l);
+static int emit_listen_http2(emit_t *e, listener_t *l);
 static void emit_map(emit_t *e, listener_t *l);
 static void emit_sni_map(emit_t *e, listener_t *l);
 static void emit_server_files(emit_t *e, node_t *tls);
@@ -357,8 +358,38 @@ emit_listen(emit_t *e, listener_t *l, const char *more)
         fputs(port, e->out);
     }
 
-    fprintf(e->out, "%s%s;\n", l->mutual || l->terminates ? " ssl" : "",
+    fprintf(e->out, "%s%s%s;\n", l->mutual || l->terminates ? " ssl" : "",
+            emit_listen_http2(e, l) && !emit_has_http2(e) ? " http2" : "",
             more);
+}
+
+
+void
+emit_http2(emit_t *e, listener_t *l)
+{
+    if (emit_listen_http2(e, l) && emit_has_http2(e)) {
+        fputs("        http2        on;\n", e->out);
+    }
+}
+
+
+/*
+ * Envoy looks at what comes.  nginx does within TLS, by ALPN, and from 1.25.1
+ * on without it: before, a port speaks either, and HTTP/2 if it is to.
+ */
+
+static int
+emit_listen_http2(emit_t *e, listener_t *l)
+{
+    return l->kind == LISTEN_HTTP
+           && (l->http2 || l->mutual || l->terminates || emit_has_http2(e));
+}
+
+
+int
+emit_has_http2(emit_t *e)
+{
+    return e->m->options->version >= 1025001;
 }
 
 

@@ -25,6 +25,7 @@ typedef struct {
 } regex_t;
 
 
+static int text_long(const pos_t *pos, size_t len);
 static int regex_walk(regex_t *r);
 static int regex_group(regex_t *r);
 static int regex_escape(regex_t *r, int within);
@@ -101,6 +102,10 @@ emit_word(emit_t *e, const pos_t *pos, const char *text)
     const char  *p;
 
     quote = (*text == '\0');
+
+    if (text_long(pos, strlen(text))) {
+        return;
+    }
 
     for (p = text; *p; p++) {
 
@@ -228,7 +233,23 @@ text_value(emit_t *e, const pos_t *pos, const char *text)
 
     fclose(out);
 
+    text_long(pos, size);
+
     return buf;
+}
+
+
+static int
+text_long(const pos_t *pos, size_t len)
+{
+    if (len <= EMIT_WORD_MAX) {
+        return 0;
+    }
+
+    diag(DIAG_ERROR, pos, "LIMIT", "a value that takes %zu bytes in "
+         "nginx.conf, where %d are the most", len, EMIT_WORD_MAX);
+
+    return 1;
 }
 
 
@@ -263,6 +284,7 @@ text_literal(const pos_t *pos, const char *text)
     }
 
     fclose(r.out);
+    text_long(pos, size);
 
     return buf;
 }

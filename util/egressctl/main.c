@@ -38,7 +38,7 @@ static int convert_option(convert_t *c, int ch);
 static int convert_string(options_t *o, int ch);
 static void convert_push(const char ***list, size_t *n, const char *value);
 static int convert_pair(const char *name, const char *value);
-static int convert_version(const char *value);
+static int convert_version(options_t *o, const char *value);
 static void convert_add(model_t *m, const char *name);
 static void convert_folder(model_t *m, const char *name);
 static int convert_name(const struct dirent *entry);
@@ -80,7 +80,8 @@ static const char  usage[] =
 "      --system-ca FILE       instead of the system's CA certificates\n"
 "      --allow-address CIDR   let the guard pass addresses that DNS returns\n"
 "      --conf-path FILE       where egress_proxy.conf is, for \"include\"\n"
-"      --nginx-version X.Y.Z  the nginx that is to run it (from 1.22.0 on)\n"
+"      --nginx-version X.Y.Z  the nginx that is to run it (from 1.22.0 on);\n"
+"                             without it, what all of them take\n"
 "      --access-log FILE      write access logs, or \"off\"\n"
 "      --admin-socket PATH    serve status, metrics and explain there, as\n"
 "                             /run/egress/admin.sock (folder of mode 0750)\n"
@@ -407,7 +408,7 @@ convert_option(convert_t *c, int ch)
         return -1;
 
     case OPT_VERSION:
-        return convert_version(optarg);
+        return convert_version(o, optarg);
 
     case OPT_STRICT:
         c->fail = 1;
@@ -528,7 +529,7 @@ convert_pair(const char *name, const char *value)
 /* what is written is the same for all that are supported */
 
 static int
-convert_version(const char *value)
+convert_version(options_t *o, const char *value)
 {
     int       n;
     unsigned  major, minor, patch;
@@ -548,6 +549,8 @@ convert_version(const char *value)
                 "first that is supported\n", value);
         return EGRESSCTL_USAGE;
     }
+
+    o->version = major * 1000000 + minor * 1000 + patch;
 
     return -1;
 }

@@ -471,10 +471,13 @@ model_server_kind(node_t *node, listener_t *l)
         }
     }
 
-    if (strcmp(protocol, "HTTP2") == 0 || strcmp(protocol, "GRPC") == 0) {
+    l->http2 = (strcmp(protocol, "HTTP2") == 0
+                || strcmp(protocol, "GRPC") == 0);
+
+    if (strcmp(protocol, "GRPC-WEB") == 0) {
         diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
-             "protocol %s from clients is not rendered: HTTP/1.1 is, with "
-             "protocol HTTP", protocol);
+             "protocol GRPC-WEB from clients is not rendered: Envoy makes "
+             "gRPC of it, nginx does not; HTTP passes it on as it is");
         return -1;
     }
 
@@ -539,6 +542,8 @@ model_listener(model_t *m, listener_t *kind, node_t *node)
             return NULL;
         }
 
+        l->http2 |= kind->http2;
+
         if (l->terminates && l->kind == LISTEN_TCP) {
             diag(DIAG_ERROR, &node->pos, "UNSUPPORTED",
                  "a second server with protocol TLS that terminates port %ld, "
@@ -556,6 +561,7 @@ model_listener(model_t *m, listener_t *kind, node_t *node)
     l->mutual = kind->mutual;
     l->required = kind->mutual;
     l->terminates = kind->terminates;
+    l->http2 = kind->http2;
     l->node = node;
     l->names = hash_new();
     l->suffixes = hash_new();

@@ -39,6 +39,7 @@ static int registry_has_port(node_t *entry, long port);
 static long registry_port(node_t *dest, node_t *entry, server_t *s);
 static service_t *registry_make(model_t *m, node_t *dest, node_t *entry,
     const char *host, long port, const char *retry);
+static void registry_http2(model_t *m, service_t *svc);
 static const char *registry_name(model_t *m, service_t *svc);
 static const char *registry_protocol(node_t *port);
 static int registry_endpoints(model_t *m, service_t *svc, node_t *dest);
@@ -232,7 +233,8 @@ registry_kube_protocol(node_t *port)
     static const char  *names[][2] = {
         { "grpc-web", "GRPC-WEB" }, { "http2", "HTTP2" }, { "https", "HTTPS" },
         { "http", "HTTP" }, { "grpc", "GRPC" }, { "tls", "TLS" },
-        { "mongo", "MONGO" }, { "mysql", "MYSQL" }, { "redis", "REDIS" }
+        { "mongo", "MONGO" }, { "mysql", "MYSQL" }, { "redis", "REDIS" },
+        { "kubernetes.io/h2c", "HTTP2" }, { "kubernetes.io/ws", "HTTP" }
     };
 
     name = node_text(port, "appProtocol");
@@ -574,6 +576,8 @@ registry_make(model_t *m, node_t *dest, node_t *entry, const char *host,
         return NULL;
     }
 
+    registry_http2(m, svc);
+
     entry->used = 1;
     svc->name = (char *) registry_name(m, svc);
 
@@ -584,6 +588,51 @@ registry_make(model_t *m, node_t *dest, node_t *entry, const char *host,
     m->last_service = &svc->next;
 
     return svc;
+}
+
+
+/* a DestinationRule may say so of any port, MeshConfig of those for HTTP */
+
+static void
+registry_http2(model_t *m, service_t *svc)
+{
+    int          named;
+    node_t      *http;
+    const char  *rule, *mesh;
+
+    if (!svc->http) {
+        return;
+    }
+
+    http = node_get(svc->policy.pool, "http");
+    rule = node_text(http, "h2UpgradePolicy");
+    mesh = model_mesh(m, "h2UpgradePolicy")
+           ? model_mesh(m, "h2UpgradePolicy")->text : "";
+    named = (strcmp(svc->protocol, "http2") == 0
+             || strcmp(svc->protocol, "grpc") == 0);
+
+    if (node_true(http, "useClientProtocol") && !named) {
+        diag(DIAG_ERROR, &node_get(http, "useClientProtocol")->key->pos,
+             "UNSUPPORTED", "a service is asked in one protocol, whatever "
+             "the client speaks: instead of \"useClientProtocol\" say "
+             "\"h2UpgradePolicy: UPGRADE\" for HTTP/2, or nothing for "
+             "HTTP/1.1");
+        return;
+    }
+
+    if (rule && strcmp(rule, "DEFAULT") != 0) {
+        svc->http2 = (strcmp(rule, "UPGRADE") == 0);
+
+    } else {
+        svc->http2 = (strcmp(mesh, "UPGRADE") == 0
+                      && strcmp(svc->protocol, "http") == 0);
+    }
+
+    svc->http2 |= named;
+
+    if (svc->http2 && strcmp(svc->protocol, "http") == 0) {
+        svc->protocol = "http2";
+    }
 }
 
 
@@ -621,7 +670,7 @@ registry_protocol(node_t *port)
     static const char  *names[][2] = {
         { "HTTP", "http" }, { "HTTPS", "https" }, { "TLS", "tls" },
         { "TCP", "tcp" }, { "HTTP2", "http2" }, { "GRPC", "grpc" },
-        { "GRPC-WEB", "http" }, { "MONGO", "mongo" }, { "MYSQL", "mysql" },
+        { "GRPC-WEB", "http2" }, { "MONGO", "mongo" }, { "MYSQL", "mysql" },
         { "REDIS", "redis" }, { "POSTGRES", "postgres" }
     };
 

@@ -627,7 +627,8 @@ routes_retry_value(node_t *node, char *word, char *out)
     for (i = 0; i < sizeof(grpc) / sizeof(grpc[0]); i++) {
         if (strcmp(word, grpc[i]) == 0) {
             diag(DIAG_NOTE, &node->pos, "NOEFFECT",
-                 "\"%s\" of retryOn is no outcome in HTTP/1.1", word);
+                 "\"%s\" of retryOn is nothing that nginx sees: it passes "
+                 "gRPC's statuses on", word);
             return 0;
         }
     }

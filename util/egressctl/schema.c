@@ -60,8 +60,7 @@ static const field_t  endpoint[] = {
     { "locality", F_STR, F_USED, 0, NULL, NULL },
     { "network", F_STR0, F_LATER, 0, NULL, "endpoints of other networks are "
       "reached through another gateway there: write that one's address" },
-    { "serviceAccount", F_STR, F_NONE, 0, NULL,
-      "it is the name of a peer of ISTIO_MUTUAL, which is refused" },
+    { "serviceAccount", F_STR, F_USED, 0, NULL, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -304,7 +303,7 @@ static const field_t  http_retries[] = {
 
 static const field_t  fault_abort[] = {
     { "httpStatus", F_INT, F_USED, 0, NULL, NULL },
-    { "grpcStatus", F_STR, F_LATER, 0, NULL, "gRPC is not served yet" },
+    { "grpcStatus", F_STR, F_USED, 0, NULL, NULL },
     { "http2Error", F_STR, F_LATER, 0, NULL, "Istio refuses it too" },
     { "percentage", F_MAP, F_USED, 0, percent, NULL },
     { NULL, 0, 0, 0, NULL, NULL }
@@ -421,9 +420,9 @@ static const field_t  pool_http[] = {
       "DEFAULT|DO_NOT_UPGRADE|UPGRADE" },
     { "useClientProtocol", F_BOOL, F_USED, 0, NULL, NULL },
     { "maxConcurrentStreams", F_INT, F_NONE, 0, NULL,
-      "HTTP/1.1 has one request at a time on a connection" },
+      "a connection to a service carries one request at a time" },
     { "http2KeepAlive", F_MAP, F_NONE, 0, http2_keepalive,
-      "services are asked in HTTP/1.1" },
+      "nginx pings nobody: see tcpKeepalive" },
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -517,7 +516,8 @@ static const field_t  warmup[] = {
     { NULL, 0, 0, 0, NULL, NULL }
 };
 
-#define NO_WARMUP  "a new endpoint gets its whole part of the traffic at once"
+#define NO_WARMUP  "a new endpoint gets its whole part of the traffic at " \
+                   "once: remove it, if that will do"
 
 static const field_t  load_balancer[] = {
     { "simple", F_WORD, F_USED, 0, NULL,
@@ -526,9 +526,9 @@ static const field_t  load_balancer[] = {
     { "consistentHash", F_MAP, F_USED, 0, consistent_hash, NULL },
     { "localityLbSetting", F_MAP, F_USED, 0, locality_setting, NULL },
     { "zoneAwareLbSetting", F_MAP, F_LATER, 0, zone_aware,
-      "localityLbSetting is what there is" },
+      "write localityLbSetting instead" },
     { "backendUtilization", F_MAP, F_LATER, 0, backend_utilization,
-      "endpoints report no load here" },
+      "endpoints report no load here: remove it, if that will do" },
     { "warmup", F_MAP, F_LATER, 0, warmup, NO_WARMUP },
     { "warmupDurationSecs", F_STR, F_LATER, 0, NULL, NO_WARMUP },
     { NULL, 0, 0, 0, NULL, NULL }
@@ -587,7 +587,7 @@ static const field_t  traffic_policy[] = {
     { "portLevelSettings", F_MAPS, F_USED, 0, port_policy, NULL },
     { "tunnel", F_MAP, F_LATER, 0, tunnel, "no CONNECT is sent to a proxy" },
     { "proxyProtocol", F_MAP, F_LATER, 0, proxy_protocol,
-      "it would tell the service who its clients in the mesh are" },
+      "it would tell the service who its clients in the mesh are: remove it" },
     { "retryBudget", F_MAP, F_LATER, 0, retry_budget,
       "connectionPool.http.maxRetries bounds retries" },
     { NULL, 0, 0, 0, NULL, NULL }
@@ -950,7 +950,7 @@ const field_t  schema_local_rate_limit[] = {
     { "vh_rate_limits", F_WORD, F_USED, 0, NULL, "OVERRIDE" },
     { "always_consume_default_token_bucket", F_BOOL, F_USED, 0, NULL, NULL },
     { "rate_limited_as_resource_exhausted", F_ANY, F_LATER, 0, NULL,
-      "gRPC is not served yet" },
+      "a gRPC client takes 429 for UNAVAILABLE, as without it" },
     { "rate_limits", F_MAPS, F_USED, F_FILLED, rate_limit, NULL },
     { "runtime_enabled", F_ANY, F_LATER, 0, NULL, "the limit is on" },
     { "share_key", F_STR, F_LATER, 0, NULL,
@@ -1299,8 +1299,7 @@ static const field_t  mesh_config[] = {
     { "proxyInboundListenPort", F_INT, F_NONE, 0, NULL, MESH_SIDE },
     { "proxyHttpPort", F_INT, F_NONE, 0, NULL, MESH_SIDE },
     { "enableTracing", F_BOOL, F_NONE, 0, NULL, "no spans are made here" },
-    { "enableAutoMtls", F_BOOL, F_NONE, 0, NULL,
-      "ISTIO_MUTUAL towards a service has to be asked for" },
+    { "enableAutoMtls", F_BOOL, F_USED, 0, NULL, NULL },
     { "defaultConfig", F_MAP, F_USED, 0, mesh_proxy, NULL },
     { "extensionProviders", F_MAPS, F_USED, 0, extension_provider, NULL },
     { "defaultProviders", F_MAP, F_USED, 0, default_providers, NULL },
