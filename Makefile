@@ -7,7 +7,7 @@
 #                      nginx itself as well, with the modules built in
 # make deps demo test lint asan soak fuzz bench matrix install uninstall clean
 # make readme          the tables of README that are made from the source
-# make parity          compares the gateway with what Envoy did
+# make parity [FULL=1] compares the gateway with what Envoy did
 
 BUILD ?=		build
 NGINX_SRC ?=
@@ -102,10 +102,11 @@ lint:
 readme: egressctl
 	@bash util/readme.sh $(BUILD)/egressctl README.md
 
-# what Istio does on the same manifests: needs ../shared/oracle and python3
+# what Istio does on the same manifests: needs ../shared/oracle and python3;
+# FULL=1 asks Envoy anew, and needs Go and Envoy
 
 parity: all
-	@BUILD=$(CURDIR)/$(BUILD) util/parity
+	@BUILD=$(CURDIR)/$(BUILD) util/parity $(if $(FULL),--full)
 
 # needs the sources of nginx, to build it with the sanitizers as well
 

@@ -667,7 +667,7 @@ ngx_egress_match_run(u_char *p, u_char *last, ngx_uint_t slashes)
 
         if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
             || (*p >= '0' && *p <= '9') || (slashes && *p == '/')
-            || (*p && ngx_strchr("-._~%!$&'()+,;:@", *p)))
+            || (*p && ngx_strchr("-._~%!$&'()*+,;:@=", *p)))
         {
             continue;
         }

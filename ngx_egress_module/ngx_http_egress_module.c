@@ -160,6 +160,8 @@ static ngx_int_t ngx_http_egress_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_egress_upgrade(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_egress_authority(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_egress_add_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_http_egress_wrap_passes(ngx_conf_t *cf);
 static void ngx_http_egress_unwrap_passes(void *data);
@@ -339,6 +341,9 @@ static ngx_http_variable_t  ngx_http_egress_vars[] = {
 
     { ngx_string("egress_connection"), NULL, ngx_http_egress_upgrade,
       1, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_authority"), NULL, ngx_http_egress_authority,
+      0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -1576,6 +1581,67 @@ ngx_http_egress_upgrade(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         v->len = data ? upgrade.len : websocket.len;
         v->data = data ? upgrade.data : websocket.data;
     }
+
+    return NGX_OK;
+}
+
+
+/*
+ * The host that was decided on, in the client's letters and with its port:
+ * what the header says counts only as far as it is that host, since the
+ * request line's own host goes before it.
+ */
+
+static ngx_int_t
+ngx_http_egress_authority(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    u_char     *p, *last;
+    ngx_str_t   host;
+
+    host = r->headers_in.server;
+
+    if (r->host_start) {
+        p = r->host_start;
+        last = r->host_end;
+
+        /* before 1.29 the port is behind host_end */
+
+        if (*last == ':'
+#if (NGX_HTTP_V2)
+            && r->stream == NULL
+#endif
+           )
+        {
+            do { last++; } while (*last >= '0' && *last <= '9');
+        }
+
+    } else if (r->headers_in.host) {
+        p = r->headers_in.host->value.data;
+        last = p + r->headers_in.host->value.len;
+
+    } else {
+        p = last = host.data;
+    }
+
+    if ((size_t) (last - p) >= host.len
+        && ngx_strncasecmp(p, host.data, host.len) == 0)
+    {
+        host.data = p;
+        p += host.len;
+
+        if (last - p > 1 && *p == ':') {
+            do { p++; } while (p < last && *p >= '0' && *p <= '9');
+
+            host.len = (p == last) ? (size_t) (p - host.data) : host.len;
+        }
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    v->len = host.len;
+    v->data = host.data;
 
     return NGX_OK;
 }

@@ -30,7 +30,7 @@ my $r = Test::Nginx::repository();
 my @meta = ('"', "'", '\\', '$', ';', '{', '}', '#', ' ', '%', '$host',
 	'${host}', '\\n', '"; return 200 x; #', "\t");
 
-$t->plan(44 + 3 * @meta);
+$t->plan(52 + 3 * @meta);
 
 my $rules = '';
 
@@ -105,6 +105,10 @@ $rules
     directResponse: {status: 200, body: {string: regex}}
   - match: [{uri: {prefix: /gateways}, sourceLabels: {app: frontend}}]
     directResponse: {status: 200, body: {string: mesh}}
+  - match: [{uri: {exact: "/blank%20s"}}]
+    directResponse: {status: 200, body: {string: blank}}
+  - match: [{uri: {exact: /to-https}}]
+    redirect: {scheme: https}
   - match: [{uri: {prefix: /rewrite}}]
     rewrite: {uri: /new, authority: other.test}
     route: [{destination: {host: a.test}}]
@@ -204,6 +208,10 @@ like(get('/a%2Fb//c/../d?e=%2F'), qr!^GET /a%2Fb//c/\.\./d\?e=%2F HTTP!m,
 	'the path as it came');
 like(get('/rewrite/x?y'), qr!^GET /new/x\?y HTTP.*^Host: other\.test\r$!sm,
 	'rewrite');
+like(get('/rewrite/x%2fy'), qr/ 400 /, 'rewrite, encoded slash');
+like(get('/regex/1/2%2F3'), qr/ 400 /, 'regex rewrite, encoded slash');
+like(get('/rewrite/x%25?y=%2f'), qr!^GET /new/x%25\?y=%2f HTTP!m,
+	'rewrite, nothing else encoded');
 is(() = get('/rewrite') =~ /^Host: /mg, 1, 'one Host');
 like(get('/regex/1/2/3'), qr!^GET /2/3/1 HTTP!m, 'regex rewrite');
 like(get('/redirect/a?b'), qr!^HTTP/1.1 307 .*^Location: https://a.test:8443/to/a\?b\r!sm,
@@ -260,6 +268,17 @@ like(http("GET / HTTP/1.0\r\nHost: denied.test\r\n\r\n"), qr/ 403 .*RBAC/s,
 	'no answer for who is denied');
 like(http("GET /redirect HTTP/1.0\r\nHost: denied.test\r\n\r\n"), qr/ 403 /,
 	'and no redirect');
+
+like(get('/blank%20s'), qr/blank\z/, 'match with %20');
+like(get('/x', 'X_Under: 1'), qr/^x_under: 1\r$/mi, 'underscore in a header');
+
+like(http("GET /to-https HTTP/1.0\r\nHost: a.test:8080\r\n\r\n"),
+	qr!^Location: https://a\.test:8080/to-https\r$!m, 'redirect, port');
+like(http("GET /to-https HTTP/1.0\r\nHost: a.test:80\r\n\r\n"),
+	qr!^Location: https://a\.test/to-https\r$!m, 'redirect, port of http');
+like(http("GET http://a.test:81/to-https HTTP/1.0\r\nHost: evil.test\r\n\r\n"),
+	qr!^Location: https://a\.test:81/to-https\r$!m,
+	'redirect, host of the request line');
 
 ###############################################################################
 

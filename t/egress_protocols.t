@@ -209,7 +209,7 @@ $t->ca('ca')->cert('ca', 'server', 'DNS:s.test');
 
 $t->run_daemon(\&far_side);
 $t->wait_for_port(port(8084));
-$t->run()->plan(42 + ($v2 ? 3 : 0));
+$t->run()->plan(43 + ($v2 ? 3 : 0));
 
 ###############################################################################
 
@@ -222,7 +222,7 @@ my $r = http("GET /a?b=%2F HTTP/1.1\r\nHost: S.test\r\nAccept: x/y\r\n"
 	. "GET /c HTTP/1.1\r\nHost: s.test\r\nConnection: close\r\n\r\n",
 	port => 8087);
 
-like($r, qr/^1 1\nGET \/a\?b=%2F HTTP\/1.1\r\nHost: s.test\r\nAccept: x\/y\r\nHTTP2-Settings: AAAA\r\n\r\n/m,
+like($r, qr/^1 1\nGET \/a\?b=%2F HTTP\/1.1\r\nHost: S.test\r\nAccept: x\/y\r\nHTTP2-Settings: AAAA\r\n\r\n/m,
 	'request');
 like($r, qr/^1 2\nGET \/c HTTP\/1.1\r\nHost: s.test\r\n\r\n/m,
 	'another on the same connection');
@@ -265,6 +265,11 @@ is($tls[0], 's.test|-', 'SNI, no ALPN');
 
 is(curl('--http2-prior-knowledge', '/x') =~ /^GET (\S+)/m, 1,
 	'client with HTTP/2');
+
+my $with_port = "-s --max-time 8 --http2-prior-knowledge -H 'Host: S.test:99'";
+
+like(`curl $with_port http://127.0.0.1:@{[port(8080)]}/x`,
+	qr/^Host: S\.test:99\r$/m, 'client with HTTP/2, port of the host');
 
 foreach my $uri (qw/ grpc h2 /) {
 	like(curl('--http2-prior-knowledge', "/$uri/"), qr/^HTTP\/2.0 /,

@@ -66,7 +66,7 @@ EOF
 
 $t->run_daemon(\&far_side);
 $t->wait_for_port(port(8081));
-$t->run()->plan(8);
+$t->run()->plan(16);
 
 ###############################################################################
 
@@ -84,7 +84,7 @@ my $r = http("GET /path?a=%2F HTTP/1.1\r\nHost: A.example.com:80\r\n"
 
 my ($got) = $r =~ /\r\n\r\n(.*)/s;
 
-is($got, "GET /path?a=%2F HTTP/1.1\r\nHost: a.example.com\r\n"
+is($got, "GET /path?a=%2F HTTP/1.1\r\nHost: A.example.com:80\r\n"
 	. "Accept: x/y\r\nAuthorization: Bearer t\r\n\r\n", 'request');
 
 like($r, qr/^HTTP\/1.1 207 Some/, 'status');
@@ -99,7 +99,30 @@ $r = http("POST / HTTP/1.1\r\nHost: a.example.com\r\nConnection: close\r\n"
 like($r, qr/Content-Length: 5\r\n\r\nhello$/, 'body');
 unlike($r, qr/secret/, 'nothing of another request');
 
+# the host that was decided on, whatever else is said of it
+
+is(host('/', 'a.example.com'), 'a.example.com', 'host');
+is(host('/', 'a.example.com:8080'), 'a.example.com:8080', 'host with a port');
+is(host('/', 'a.example.com:'), 'a.example.com', 'host with an empty port');
+is(host('/', 'a.example.com.'), 'a.example.com', 'host with a dot');
+is(host('/', 'a.example.com.:81'), 'a.example.com', 'with a dot and a port');
+is(host('http://a.example.com/', 'b.example.com'), 'a.example.com',
+	'host of the request line');
+is(host('http://A.example.com:82/', 'b.example.com:83'), 'A.example.com:82',
+	'port of the request line');
+is(host('http://a.example.com?x', 'b.example.com:83'), 'a.example.com',
+	'request line without a path');
+
 ###############################################################################
+
+sub host {
+	my ($uri, $host) = @_;
+
+	my $r = http("GET $uri HTTP/1.1\r\nHost: $host\r\n"
+		. "Connection: close\r\n\r\n");
+
+	return $r =~ /\r\n\r\n.*^Host: (\S*)\r$/ms ? $1 : $r;
+}
 
 # answers with the bytes that it got
 

@@ -45,7 +45,7 @@ plan(tests => 12);
 ###############################################################################
 
 unit('spiffe', join(' ', 'unit/core.c', map { "$authz/ngx_egress_$_.c" }
-	qw/ spiffe match path domains /), 267);
+	qw/ spiffe match path domains /), 268);
 unit('token', "$ratelimit/ngx_egress_ratelimit_token.c", 50);
 unit('period', "$ratelimit/ngx_egress_ratelimit_period.c", 27);
 unit('table', join(' ', map { "$ratelimit/ngx_egress_ratelimit_$_.c" }

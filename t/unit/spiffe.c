@@ -453,7 +453,8 @@ test_templates(void)
     ok(matches(p, "/foo/{*}", "/foo/a"), "template, one");
     ok(!matches(p, "/foo/{*}", "/foo/"), "template, one, empty");
     ok(!matches(p, "/foo/{*}", "/foo/a/b"), "template, one, two");
-    ok(!matches(p, "/foo/{*}", "/foo/a=b"), "template, no equals sign");
+    ok(matches(p, "/foo/{*}", "/foo/a=b*c"), "template, sign of its own");
+    ok(!matches(p, "/foo/{*}", "/foo/a[b"), "template, no bracket");
     ok(matches(p, "/foo/{*}/bar", "/foo/x.y-z~_%/bar"), "template, inside");
     ok(!matches(p, "/foo/{*}/bar", "/foo/x/baz"), "template, inside, other");
     ok(matches(p, "/{*}/{*}", "/a/b"), "template, two");

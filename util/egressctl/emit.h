@@ -24,6 +24,7 @@ typedef struct {
     FILE        *logs;                   /* maps of logs */
     hash_t      *conditions;             /* of http */
     unsigned     ids;                    /* for names of variables */
+    int          portless[2];            /* of plain, of TLS: map written */
     int          dollar;                 /* some text has a "$" */
     int          empty;                  /* some body is empty */
     int          named;                  /* some rule of http has a name */
@@ -48,6 +49,7 @@ void emit_istio_mutual(emit_t *e, service_t *svc);
 void emit_auto_mutual(emit_t *e, service_t *svc);
 
 /* emit_stream.c */
+void emit_server_protocols(emit_t *e, node_t *tls);
 
 void emit_stream(emit_t *e);
 void emit_listen(emit_t *e, listener_t *l, const char *more);

@@ -29,6 +29,7 @@ static const char *emit_authz_path(const char *text);
 static void emit_authz_tcp(emit_t *e, node_t *doc, node_t *node,
     const char *name);
 static int emit_authz_dry_run(node_t *doc);
+static void emit_authz_dots(node_t *hosts);
 static void emit_authz_hosts(emit_t *e, node_t *hosts);
 
 
@@ -229,6 +230,10 @@ emit_authz_block(emit_t *e, node_t *doc, const char *block, node_t *list,
 
             if (strcmp(name, "hosts") == 0) {
                 emit_authz_hosts(e, field);
+            }
+
+            if (strcmp(name, "hosts") == 0 || strcmp(name, "not_hosts") == 0) {
+                emit_authz_dots(field);
             }
 
             emit_authz_tcp(e, doc, field->key, field->key->text);
@@ -580,6 +585,25 @@ emit_authz_tcp(emit_t *e, node_t *doc, node_t *node, const char *name)
         diag(DIAG_NOTE, &node->pos, "TCP",
              "on port %ld, which is not HTTP, the rule allows nothing because "
              "of \"%s\": as in Istio", l->port, name);
+    }
+}
+
+
+/* nginx takes the dot off that a client may write behind a host */
+
+static void
+emit_authz_dots(node_t *hosts)
+{
+    size_t   len;
+    node_t  *n;
+
+    for (n = hosts->child; n; n = n->next) {
+        len = strlen(n->text);
+
+        if (len && n->text[len - 1] == '.') {
+            diag(DIAG_ERROR, &n->pos, "VALUE", "\"%s\": no host ends with a "
+                 "dot here, so that nothing matches it", n->text);
+        }
     }
 }
 

@@ -13,6 +13,8 @@
 #include "limits.h"
 
 
+static void emit_http_protocols(listener_t *l);
+static char *emit_http_protocol(node_t *tls);
 static int emit_merged(emit_t *e);
 static void emit_admin(emit_t *e);
 static void emit_http_clients(emit_t *e, listener_t *l);
@@ -26,6 +28,7 @@ static void emit_http_rule(vh_t *vh, rule_t *rule);
 static void emit_http_arm(vh_t *vh, rule_t *rule, const char *to);
 static void emit_http_match(vh_t *vh, arm_t *arm, node_t *match);
 static void emit_http_uri(vh_t *vh, arm_t *arm, node_t *match);
+static node_t *emit_http_decoded(node_t *n);
 static void emit_http_strings(vh_t *vh, arm_t *arm, node_t *map, int invert);
 static void emit_http_queries(vh_t *vh, arm_t *arm, node_t *map);
 static void emit_http_condition(vh_t *vh, arm_t *arm, const char *name);
@@ -80,6 +83,10 @@ emit_http(emit_t *e)
 
         emit_http_clients(e, l);
 
+        if (l->terminates) {
+            emit_http_protocols(l);
+        }
+
         /* what no rule routes is looked up: refused under registry_only */
 
         if (hash_get(l->names, "*") == NULL) {
@@ -109,16 +116,17 @@ emit_http(emit_t *e)
 
     fprintf(e->out, "\n    # as Envoy: %s, any length, and only a route has a "
             "timeout\n"
-            "    merge_slashes         %s;\n"
-            "    client_max_body_size  0;\n"
-            "    proxy_read_timeout    1h;\n"
-            "    proxy_send_timeout    1h;\n",
+            "    merge_slashes           %s;\n"
+            "    underscores_in_headers  on;\n"
+            "    client_max_body_size    0;\n"
+            "    proxy_read_timeout      1h;\n"
+            "    proxy_send_timeout      1h;\n",
             emit_merged(e) ? "no empty segments" : "slashes count",
             emit_merged(e) ? "on" : "off");
 
     if (e->http2) {
-        fputs("    grpc_read_timeout     1h;\n"
-              "    grpc_send_timeout     1h;\n", e->out);
+        fputs("    grpc_read_timeout       1h;\n"
+              "    grpc_send_timeout       1h;\n", e->out);
     }
 
     if (e->named) {
@@ -146,6 +154,68 @@ emit_http(emit_t *e)
 
     free(maps);
     free(servers);
+}
+
+
+/* a port has one set of versions and ciphers: that of its default server */
+
+static void
+emit_http_protocols(listener_t *l)
+{
+    node_t   *tls;
+    vhost_t  *v;
+
+    tls = node_get(l->vhosts->server->node, "tls");
+
+    for (v = l->vhosts->next; v; v = v->next) {
+
+        if (v->server != l->vhosts->server
+            && strcmp(emit_http_protocol(node_get(v->server->node, "tls")),
+                      emit_http_protocol(tls)) != 0)
+        {
+            diag(DIAG_ERROR, &v->server->node->pos, "CONFLICT",
+                 "TLS versions, ciphers and curves are those of %s:%zu, which "
+                 "has the same port: nginx has one set for a port",
+                 l->vhosts->server->node->pos.source->name,
+                 l->vhosts->server->node->pos.line);
+            return;
+        }
+    }
+}
+
+
+static char *
+emit_http_protocol(node_t *tls)
+{
+    char        *all;
+    size_t       i;
+    node_t      *n;
+    const char  *text;
+
+    static const char  *names[][2] = {
+        { "minProtocolVersion", "TLSV1_2" }, { "maxProtocolVersion", "TLSV1_3" }
+    };
+
+    static const char  *lists[] = { "cipherSuites", "ecdhCurves" };
+
+    all = "";
+
+    for (i = 0; i < 2; i++) {
+        text = node_text(tls, names[i][0]);
+        text = (text && strcmp(text, "TLS_AUTO") != 0) ? text : names[i][1];
+
+        all = xprintf("%s %s", all, text);
+    }
+
+    for (i = 0; i < 2; i++) {
+        all = xprintf("%s;", all);
+
+        for (n = node_first(tls, lists[i]); n; n = n->next) {
+            all = xprintf("%s %s", all, n->text);
+        }
+    }
+
+    return all;
 }
 
 
@@ -248,9 +318,14 @@ emit_http_default(emit_t *e, listener_t *l)
 
     if (l->terminates) {
 
-        /* for a name of none of the servers there is no certificate */
+        /*
+         * for a name of none of the servers there is no certificate; versions
+         * and ciphers are agreed on before nginx knows the name
+         */
 
-        fputs("\n        ssl_reject_handshake    on;\n    }\n", e->out);
+        fputs("\n        ssl_reject_handshake    on;\n", e->out);
+        emit_server_protocols(e, node_get(l->vhosts->server->node, "tls"));
+        fputs("    }\n", e->out);
         return;
     }
 
@@ -496,7 +571,7 @@ emit_http_uri(vh_t *vh, arm_t *arm, node_t *match)
         return;
     }
 
-    regex = emit_string(n, NULL);
+    regex = emit_string(emit_http_decoded(n), NULL);
 
     if (regex == NULL) {
         return;
@@ -517,6 +592,55 @@ emit_http_uri(vh_t *vh, arm_t *arm, node_t *match)
     }
 
     arm->uri = regex + 1;
+}
+
+
+/*
+ * nginx compares paths with their "%xx" decoded, Envoy as they came: the same
+ * only for what never stands in a path as it is.
+ */
+
+static node_t *
+emit_http_decoded(node_t *n)
+{
+    char      *p, *to;
+    node_t    *one;
+    unsigned   c;
+
+    if (node_get(n, "regex") || strchr(n->child->text, '%') == NULL) {
+        return n;
+    }
+
+    one = xalloc(2 * sizeof(node_t));
+    one[0] = *n;
+    one[1] = *n->child;
+    one[0].child = &one[1];
+    one[1].text = xstrdup(n->child->text);
+
+    for (p = to = one[1].text; *p; p++) {
+
+        if (*p != '%') {
+            *to++ = *p;
+            continue;
+        }
+
+        if (sscanf(p + 1, "%2x", &c) != 1 || c == 0
+            || strspn(p + 1, "0123456789abcdefABCDEF") < 2
+            || (c < 0x80 && strchr(" \"<>^`{|}", c) == NULL))
+        {
+            diag(DIAG_ERROR, &n->child->pos, "VALUE", "\"%%%.2s\" in a path: "
+                 "nginx compares it decoded, and would find more than this",
+                 p + 1);
+            return n;
+        }
+
+        *to++ = (char) c;
+        p += 2;
+    }
+
+    *to = '\0';
+
+    return &one[0];
 }
 
 

@@ -41,6 +41,7 @@ static void route_mirror(vh_t *vh, rule_t *rule, target_t *t, FILE *main);
 static double route_percent(node_t *node, double none);
 static const char *route_chance(vh_t *vh, double percent);
 static void route_rewrite(vh_t *vh, rule_t *rule, FILE *out);
+static void route_slashes(FILE *out);
 static void route_rewrite_regex(vh_t *vh, node_t *node, FILE *out);
 static const char *route_prefix(rule_t *rule, int *whole);
 static const char *route_host(vh_t *vh, rule_t *rule, list_t *request);
@@ -55,6 +56,7 @@ static int headers_operator(const char *name, size_t len, char **value);
 static void headers_request(list_t *list, service_t *svc, FILE *out);
 static void headers_response(list_t *list, service_t *svc, FILE *out);
 static const char *route_redirect(vh_t *vh, rule_t *rule);
+static char *redirect_requested(vh_t *vh, int https);
 static char *redirect_path(vh_t *vh, rule_t *rule, node_t *r);
 static char *redirect_authority(vh_t *vh, node_t *r);
 static const char *route_direct(vh_t *vh, rule_t *rule);
@@ -490,10 +492,25 @@ route_rewrite(vh_t *vh, rule_t *rule, FILE *out)
         return;
     }
 
+    route_slashes(out);
+
     fprintf(out, "            rewrite         \"(?%ss)^%s(.*)\\\\z\" \"%s$1\" "
                  "break;\n", icase ? "i" : "",
             text_literal(&uri->pos, prefix),
             text_value(vh->e, &uri->pos, uri->text));
+}
+
+
+/*
+ * What is rewritten is the decoded path, and a slash in it is sent as a slash:
+ * another path than the policies decided on.
+ */
+
+static void
+route_slashes(FILE *out)
+{
+    fputs("            if ($request_uri ~* \"^[^?]*%2f\") {\n"
+          "                return      400;\n            }\n", out);
 }
 
 
@@ -551,6 +568,8 @@ route_rewrite_regex(vh_t *vh, node_t *node, FILE *out)
         part = xprintf("%c", *p);
         value = xprintf("%s%s", value, text_value(vh->e, &to->pos, part));
     }
+
+    route_slashes(out);
 
     fprintf(out, "            rewrite         \"(?s)%s(.*)\\\\z\" \"%s$%d\" "
                  "break;\n", regex, value, groups + 1);
@@ -699,10 +718,12 @@ headers_level(vh_t *vh, node_t *ops, list_t *list)
         }
     }
 
+    /* an empty value neither replaces a header nor is added */
+
     for (n = node_first(ops, "set"); n; n = n->next) {
         h = headers_get(list, n->key, n->key->text);
 
-        if (h) {
+        if (h && *n->text) {
             h->replaced = 1;
             h->values.n = 0;
             list_push(&h->values, headers_value(vh, n));
@@ -1169,8 +1190,11 @@ redirect_authority(vh_t *vh, node_t *r)
     if (n) {
         host = text_value(vh->e, &n->pos, n->text);
 
+    } else if (derive || port != -1) {
+        host = "$host";
+
     } else {
-        host = (scheme || derive || port != -1) ? "$host" : "$http_host";
+        host = redirect_requested(vh, https);
     }
 
     if (port == -1 || (https && port == 443) || (!https && port == 80)) {
@@ -1178,6 +1202,37 @@ redirect_authority(vh_t *vh, node_t *r)
     }
 
     return xprintf("%s:%ld", host, port);
+}
+
+
+/* the client's port stays, but where it goes without saying in one scheme */
+
+static char *
+redirect_requested(vh_t *vh, int https)
+{
+    int   was;
+    long  port;
+
+    was = vh->l->terminates || vh->l->mutual;
+
+    if (was == https) {
+        return "$egress_authority";
+    }
+
+    port = was ? 443 : 80;
+
+    if (!vh->e->portless[was]) {
+        vh->e->portless[was] = 1;
+
+        fprintf(vh->e->maps, "\n    map $egress_authority "
+                             "$egress_authority_no_%ld {\n"
+                             "        default  $egress_authority;\n"
+                             "        \"~^(?<egress_no_%ld>.*):%ld$\"  "
+                             "$egress_no_%ld;\n    }\n",
+                port, port, port, port);
+    }
+
+    return xprintf("$egress_authority_no_%ld", port);
 }
 
 

@@ -24,7 +24,6 @@ static void emit_server_files(emit_t *e, node_t *tls);
 static void emit_server_secrets(emit_t *e, node_t *tls);
 static void emit_server_secret(emit_t *e, node_t *name);
 static void emit_server_clients(emit_t *e, node_t *tls, const char *mode);
-static void emit_server_protocols(emit_t *e, node_t *tls);
 
 
 void
@@ -589,7 +588,7 @@ emit_server_clients(emit_t *e, node_t *tls, const char *mode)
 
 /* "tls" of a server, or of MeshConfig; or none */
 
-static void
+void
 emit_server_protocols(emit_t *e, node_t *tls)
 {
     size_t       i, min, max;
