@@ -21,6 +21,7 @@ static int emit_listen_http2(emit_t *e, listener_t *l);
 static void emit_map(emit_t *e, listener_t *l);
 static void emit_sni_map(emit_t *e, listener_t *l);
 static void emit_server_files(emit_t *e, node_t *tls);
+static void emit_colons(emit_t *e, const char *directive, node_t *n);
 static void emit_server_secrets(emit_t *e, node_t *tls);
 static void emit_server_secret(emit_t *e, node_t *name);
 static void emit_server_clients(emit_t *e, node_t *tls, const char *mode);
@@ -449,16 +450,6 @@ emit_server_tls(emit_t *e, server_t *s)
 
     emit_server_protocols(e, tls);
 
-    if (node_first(tls, "ecdhCurves")) {
-        tls = node_first(tls, "ecdhCurves");
-        fputs("        ssl_ecdh_curve          ", e->out);
-
-        for (s = NULL; tls; tls = tls->next) {
-            emit_word(e, &tls->pos, tls->text);
-            fputs(tls->next ? ":" : ";\n", e->out);
-        }
-    }
-
     fputs("        ssl_session_tickets     off;\n"
           "        ssl_session_cache       off;\n", e->out);
 }
@@ -592,7 +583,6 @@ void
 emit_server_protocols(emit_t *e, node_t *tls)
 {
     size_t       i, min, max;
-    node_t      *n;
     const char  *text;
 
     static const char  *names[][2] = {
@@ -625,14 +615,22 @@ emit_server_protocols(emit_t *e, node_t *tls)
 
     fputs(";\n", e->out);
 
-    n = node_first(tls, "cipherSuites");
+    emit_colons(e, "ssl_ciphers             ", node_first(tls, "cipherSuites"));
+    emit_colons(e, "ssl_ecdh_curve          ", node_first(tls, "ecdhCurves"));
+}
 
-    if (n) {
-        fputs("        ssl_ciphers             ", e->out);
 
-        for ( /* void */ ; n; n = n->next) {
-            emit_word(e, &n->pos, n->text);
-            fputs(n->next ? ":" : ";\n", e->out);
-        }
+static void
+emit_colons(emit_t *e, const char *directive, node_t *n)
+{
+    if (n == NULL) {
+        return;
+    }
+
+    fprintf(e->out, "        %s", directive);
+
+    for ( /* void */ ; n; n = n->next) {
+        emit_word(e, &n->pos, n->text);
+        fputs(n->next ? ":" : ";\n", e->out);
     }
 }
