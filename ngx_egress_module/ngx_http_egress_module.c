@@ -25,6 +25,7 @@ typedef struct {
     ngx_int_t                      port;
     ngx_flag_t                     reason_header;
     ngx_http_complex_value_t      *service;
+    ngx_http_complex_value_t      *delay;     /* or NULL */
 
     u_char                        *file;      /* of "egress on" */
     ngx_uint_t                     line;
@@ -81,6 +82,7 @@ typedef struct {
     ngx_uint_t                     status;    /* that is tried again; or 0 */
 
     unsigned                       resumed:1;
+    unsigned                       delayed:1; /* once in a request */
     unsigned                       mismatch:1;          /* of service and
                                                            location */
     unsigned                       timedout:1;
@@ -100,7 +102,12 @@ typedef struct {
 static ngx_int_t ngx_http_egress_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_fill(ngx_http_request_t *r,
     ngx_egress_flow_t *flow, ngx_http_egress_loc_conf_t *elcf);
+static ngx_int_t ngx_http_egress_wait(ngx_http_request_t *r);
 static void ngx_http_egress_wake(ngx_egress_flow_t *flow);
+static void ngx_http_egress_continue(ngx_http_request_t *r);
+static ngx_int_t ngx_http_egress_start_delay(ngx_http_request_t *r,
+    ngx_http_egress_ctx_t *ctx, ngx_http_complex_value_t *delay);
+static void ngx_http_egress_delayed(ngx_event_t *ev);
 static ngx_int_t ngx_http_egress_watch(ngx_http_request_t *r);
 static void ngx_http_egress_revoked(ngx_connection_t *c);
 #if (NGX_HTTP_V2)
@@ -183,6 +190,9 @@ static ngx_uint_t ngx_http_egress_speaks_http2(ngx_module_t *module,
 static char *ngx_http_egress_enable(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_egress_port(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_http_egress_delay(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_http_egress_delay_time(ngx_str_t *value);
 static char *ngx_http_egress_balance(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_http_egress_init(ngx_conf_t *cf);
@@ -220,6 +230,13 @@ static ngx_command_t  ngx_http_egress_commands[] = {
       ngx_http_set_complex_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_egress_loc_conf_t, service),
+      NULL },
+
+    { ngx_string("egress_delay"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_egress_delay,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_egress_loc_conf_t, delay),
       NULL },
 
     { ngx_string("egress_reason_header"),
@@ -470,6 +487,16 @@ ngx_http_egress_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    /* nothing is held meanwhile, and it is decided on again afterwards */
+
+    if (elcf->delay && !ctx->delayed) {
+        rc = ngx_http_egress_start_delay(r, ctx, elcf->delay);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
     rc = ngx_egress_reach(flow);
 
     if (rc == NGX_OK) {
@@ -482,6 +509,13 @@ ngx_http_egress_handler(ngx_http_request_t *r)
 
     /* rc == NGX_AGAIN */
 
+    return ngx_http_egress_wait(r);
+}
+
+
+static ngx_int_t
+ngx_http_egress_wait(ngx_http_request_t *r)
+{
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
 
@@ -541,23 +575,81 @@ ngx_http_egress_fill(ngx_http_request_t *r, ngx_egress_flow_t *flow,
 static void
 ngx_http_egress_wake(ngx_egress_flow_t *flow)
 {
-    ngx_connection_t       *c;
     ngx_http_request_t     *r;
     ngx_http_egress_ctx_t  *ctx;
 
     r = flow->data;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
 
     ctx = ngx_http_egress_find_ctx(r);
     ctx->resumed = 1;
+
+    ngx_http_egress_continue(r);
+}
+
+
+static void
+ngx_http_egress_continue(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
 
     r->read_event_handler = ngx_http_block_reading;
     r->write_event_handler = ngx_http_core_run_phases;
 
     ngx_http_core_run_phases(r);
     ngx_http_run_posted_requests(c);
+}
+
+
+/* NGX_DECLINED: it doesn't wait */
+
+static ngx_int_t
+ngx_http_egress_start_delay(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx,
+    ngx_http_complex_value_t *delay)
+{
+    ngx_int_t  ms;
+    ngx_str_t  value;
+
+    if (ngx_http_complex_value(r, delay, &value) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ms = ngx_http_egress_delay_time(&value);
+
+    if (ms == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "invalid time \"%*s\" in \"egress_delay\"",
+                      ngx_min(value.len, 64), value.data);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->delayed = 1;
+
+    if (ms == 0) {
+        return NGX_DECLINED;
+    }
+
+    ctx->timer.handler = ngx_http_egress_delayed;
+    ctx->timer.data = ctx;
+    ctx->timer.log = ctx->flow.log;
+
+    ngx_add_timer(&ctx->timer, (ngx_msec_t) ms);
+
+    return ngx_http_egress_wait(r);
+}
+
+
+static void
+ngx_http_egress_delayed(ngx_event_t *ev)
+{
+    ngx_http_egress_ctx_t *ctx = ev->data;
+
+    ev->timedout = 0;
+
+    ngx_http_egress_continue(ctx->request);
 }
 
 
@@ -1864,7 +1956,7 @@ ngx_http_egress_create_loc_conf(ngx_conf_t *cf)
     /*
      * set by ngx_pcalloc():
      *
-     *     conf->service, file, passer = NULL
+     *     conf->service, delay, file, passer = NULL
      *     conf->line, passes = 0
      *     conf->cache_key, uri = { 0, NULL }
      */
@@ -1899,6 +1991,10 @@ ngx_http_egress_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->service == NULL) {
         conf->service = prev->service;
+    }
+
+    if (conf->delay == NULL) {
+        conf->delay = prev->delay;
     }
 
     ngx_conf_merge_str_value(conf->cache_key, prev->cache_key, "");
@@ -2168,6 +2264,47 @@ ngx_http_egress_port(ngx_conf_t *cf, void *post, void *data)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_egress_delay(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char *p = conf;
+
+    char                       *rv;
+    ngx_str_t                  *value;
+    ngx_http_complex_value_t  **delay;
+
+    rv = ngx_http_set_complex_value_slot(cf, cmd, conf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    value = cf->args->elts;
+    delay = (ngx_http_complex_value_t **) (p + cmd->offset);
+
+    if ((*delay)->lengths == NULL
+        && (value[1].len == 0
+            || ngx_http_egress_delay_time(&value[1]) == NGX_ERROR))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\" directive, "
+                           "it must be a time, as 100ms",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* in milliseconds; nothing is 0 */
+
+static ngx_int_t
+ngx_http_egress_delay_time(ngx_str_t *value)
+{
+    return value->len ? ngx_parse_time(value, 0) : 0;
 }
 
 

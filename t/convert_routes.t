@@ -17,6 +17,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 use lib 'lib';
 use Test::Nginx qw/ :DEFAULT egressctl http /;
 use IO::Socket::INET;
+use Time::HiRes qw/ time /;
 
 ###############################################################################
 
@@ -30,7 +31,7 @@ my $r = Test::Nginx::repository();
 my @meta = ('"', "'", '\\', '$', ';', '{', '}', '#', ' ', '%', '$host',
 	'${host}', '\\n', '"; return 200 x; #', "\t");
 
-$t->plan(52 + 3 * @meta);
+$t->plan(56 + 3 * @meta);
 
 my $rules = '';
 
@@ -125,6 +126,12 @@ $rules
     route: [{destination: {host: a.test}}]
   - match: [{uri: {prefix: /half}}]
     fault: {abort: {httpStatus: 555, percentage: {value: 50}}}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /slow}}]
+    fault: {delay: {fixedDelay: 0.3s, percentage: {value: 100}}}
+    route: [{destination: {host: a.test}}]
+  - match: [{uri: {prefix: /sometimes}}]
+    fault: {delay: {fixedDelay: 250ms, percent: 50}, abort: {httpStatus: 555, percentage: {value: 100}}}
     route: [{destination: {host: a.test}}]
   - match: [{uri: {prefix: /retry}}]
     retries: {attempts: 3, retryOn: "503"}
@@ -241,6 +248,22 @@ like(get('/dead'), qr/^HTTP\/1.1 503 /, 'nobody there');
 %got = ();
 $got{get('/half') =~ /^HTTP\/1.1 (\d+)/ ? $1 : '?'}++ for 1 .. 40;
 is(join(' ', sort keys %got), '200 555', 'faults');
+
+my $from = time();
+like(get('/slow'), qr/^from: a/m, 'delay, the answer');
+cmp_ok(time() - $from, '>=', 0.29, 'delay');
+
+my ($waited, $at_once) = (0, 0);
+
+for (1 .. 16) {
+	$from = time();
+	my $answer = get('/sometimes');
+	last if $answer !~ /^HTTP\/1.1 555/;
+	time() - $from >= 0.24 ? $waited++ : $at_once++;
+}
+
+is($waited + $at_once, 16, 'delay before abort');
+ok($waited && $at_once, 'delay of some');
 
 like(get('/mirror/x%20y?z'), qr!^from: a.*^GET /mirrored/x%20y\?z HTTP!sm,
 	'mirror, the answer');

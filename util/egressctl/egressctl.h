@@ -297,6 +297,7 @@ struct rule_s {
     const char          *name;
     target_t            *targets;
     target_t            *mirrors;
+    const char          *delay;          /* before it is answered; or NULL */
     int                  any;            /* matches all paths and more */
 };
 

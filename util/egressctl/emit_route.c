@@ -39,7 +39,9 @@ static void route_timeout(rule_t *rule, service_t *svc, FILE *out);
 static void route_mirrors(vh_t *vh, rule_t *rule, FILE *out);
 static void route_mirror(vh_t *vh, rule_t *rule, target_t *t, FILE *main);
 static double route_percent(node_t *node, double none);
-static const char *route_chance(vh_t *vh, double percent);
+static const char *route_chance(vh_t *vh, double percent, const char *value);
+static void route_delay(vh_t *vh, rule_t *rule, FILE *out);
+static const char *delay_time(vh_t *vh, node_t *delay);
 static void route_rewrite(vh_t *vh, rule_t *rule, FILE *out);
 static void route_slashes(FILE *out);
 static void route_rewrite_regex(vh_t *vh, node_t *node, FILE *out);
@@ -241,6 +243,7 @@ route_proxy(vh_t *vh, rule_t *rule, const char *name, target_t *target,
     fputs(";\n", out);
 
     limits_rule(vh->e, vh->l, vh->v, rule, out);
+    route_delay(vh, rule, out);
     route_timeout(rule, svc, out);
     route_mirrors(vh, rule, out);
     route_rewrite(vh, rule, out);
@@ -376,7 +379,7 @@ route_mirror(vh_t *vh, rule_t *rule, target_t *t, FILE *main)
     fputs("            internal;\n", out);
 
     if (percent < 100) {
-        chance = route_chance(vh, percent);
+        chance = route_chance(vh, percent, "1");
         fprintf(out, "            if (%s = 0) {\n"
                      "                return 204;\n            }\n", chance);
     }
@@ -427,7 +430,7 @@ route_percent(node_t *node, double none)
 
 
 static const char *
-route_chance(vh_t *vh, double percent)
+route_chance(vh_t *vh, double percent, const char *value)
 {
     char  *name;
 
@@ -436,10 +439,59 @@ route_chance(vh_t *vh, double percent)
     /* not what weights are drawn by */
 
     fprintf(vh->e->maps, "\n    split_clients  \"$request_id %u\"  %s {\n"
-                         "        %.2f%%  1;\n        *  0;\n    }\n",
-            vh->e->ids, name, percent);
+                         "        %.2f%%  %s;\n        *  0;\n    }\n",
+            vh->e->ids, name, percent, value);
 
     return name;
+}
+
+
+static void
+route_delay(vh_t *vh, rule_t *rule, FILE *out)
+{
+    node_t  *delay;
+
+    delay = rule ? node_path(rule->node, "fault.delay") : NULL;
+
+    if (delay == NULL) {
+        return;
+    }
+
+    if (rule->delay == NULL) {
+        rule->delay = delay_time(vh, delay);
+    }
+
+    if (*rule->delay) {
+        fprintf(out, "            egress_delay    %s;\n", rule->delay);
+    }
+}
+
+
+static const char *
+delay_time(vh_t *vh, node_t *delay)
+{
+    long     ms;
+    double   percent;
+    node_t  *n;
+
+    n = node_get(delay, "percentage");
+    percent = n ? route_percent(n, 0) : (double) node_number(delay, "percent");
+    ms = node_time(delay, "fixedDelay");
+
+    if (percent <= 0) {
+        diag(DIAG_NOTE, &delay->key->pos, "NOEFFECT",
+             "\"delay\" without a percentage never happens");
+        return "";
+    }
+
+    if (ms <= 0) {
+        diag(DIAG_ERROR, &delay->key->pos, "MISSING", "\"delay\" must have "
+             "\"fixedDelay\", of 1ms or more");
+        return "";
+    }
+
+    return percent < 100 ? route_chance(vh, percent, xprintf("%ldms", ms))
+                         : xprintf("%ldms", ms);
 }
 
 
@@ -976,6 +1028,7 @@ answer_new(vh_t *vh, const pos_t *pos, rule_t *rule, FILE **out)
     route_name(vh, rule, *out);
     fputs("            egress_service  answer;\n", *out);
     limits_rule(vh->e, vh->l, vh->v, rule, *out);
+    route_delay(vh, rule, *out);
     fprintf(*out, "            root            /dev/null;\n"
                   "            try_files       /- @a%u;\n", vh->n + 1);
     fclose(*out);
@@ -992,22 +1045,8 @@ const char *
 emit_abort(vh_t *vh, rule_t *rule, const char **grpc, const char **condition)
 {
     double       percent;
-    node_t      *abort, *delay, *n;
+    node_t      *abort;
     const char  *status;
-
-    delay = node_path(rule->node, "fault.delay");
-
-    if (delay) {
-        n = node_get(delay, "percentage");
-        percent = n ? route_percent(n, 0)
-                    : (double) node_number(delay, "percent");
-
-        if (percent > 0) {
-            diag(DIAG_ERROR, &delay->key->pos, "UNSUPPORTED",
-                 "\"delay\" is not rendered, as nginx does not let a request "
-                 "wait: remove it, \"abort\" is there");
-        }
-    }
 
     abort = node_path(rule->node, "fault.abort");
 
@@ -1030,7 +1069,7 @@ emit_abort(vh_t *vh, rule_t *rule, const char **grpc, const char **condition)
     }
 
     if (percent < 100) {
-        *condition = route_chance(vh, percent);
+        *condition = route_chance(vh, percent, "1");
     }
 
     return emit_answer(vh, &abort->pos, rule, status,
