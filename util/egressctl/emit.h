@@ -95,6 +95,7 @@ void emit_host(emit_t *e, const pos_t *pos, const char *host);
 char *text_quoted(emit_t *e, const pos_t *pos, const char *text);
 /* the same without quotes, to be put together */
 char *text_value(emit_t *e, const pos_t *pos, const char *text);
+char *text_line(emit_t *e, const pos_t *pos, const char *text);
 /* "$a" as "${a}", whatever follows */
 char *text_braced(const char *value);
 /* a regular expression, for within quotes; of a literal, and of RE2's */

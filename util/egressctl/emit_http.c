@@ -537,7 +537,7 @@ emit_http_match(vh_t *vh, arm_t *arm, node_t *match)
 
     static const char  *names[][2] = {
         { "method", "$request_method" }, { "scheme", "$scheme" },
-        { "authority", "$http_host" }
+        { "authority", "$egress_authority" }
     };
 
     emit_http_uri(vh, arm, match);

@@ -612,7 +612,7 @@ route_host(vh_t *vh, rule_t *rule, list_t *request)
     node = node_path(rule->node, "rewrite.authority");
 
     if (node) {
-        host = text_quoted(vh->e, &node->pos, node->text);
+        host = xprintf("\"%s\"", text_line(vh->e, &node->pos, node->text));
     }
 
     for (i = 0, k = 0; i < request->n; i++) {
@@ -796,7 +796,7 @@ headers_value(vh_t *vh, node_t *n)
     for (p = n->text; *p; p = end) {
         end = p + strcspn(p, "%");
         part = xprintf("%.*s", (int) (end - p), p);
-        value = xprintf("%s%s", value, text_value(vh->e, &n->pos, part));
+        value = xprintf("%s%s", value, text_line(vh->e, &n->pos, part));
 
         if (*end == '\0') {
             break;
@@ -839,7 +839,7 @@ headers_operator(const char *name, size_t len, char **value)
         { "DOWNSTREAM_LOCAL_ADDRESS", "${server_addr}:${server_port}" },
         { "REQ(:METHOD)", "${request_method}" },
         { "REQ(:PATH)", "${request_uri}" },
-        { "REQ(:AUTHORITY)", "${http_host}" },
+        { "REQ(:AUTHORITY)", "${egress_authority}" },
         { "PROTOCOL", "${server_protocol}" },
         { "HOSTNAME", "${hostname}" },
         { "REQUESTED_SERVER_NAME", "${egress_sni}" },
@@ -1188,7 +1188,7 @@ redirect_authority(vh_t *vh, node_t *r)
     }
 
     if (n) {
-        host = text_value(vh->e, &n->pos, n->text);
+        host = text_line(vh->e, &n->pos, n->text);
 
     } else if (derive || port != -1) {
         host = "$host";
@@ -1253,7 +1253,7 @@ redirect_path(vh_t *vh, rule_t *rule, node_t *r)
     }
 
     if (n) {
-        return xprintf("%s%s", text_value(vh->e, &n->pos, n->text),
+        return xprintf("%s%s", text_line(vh->e, &n->pos, n->text),
                        strchr(n->text, '?') ? "" : "$is_args$args");
     }
 
@@ -1279,7 +1279,7 @@ redirect_path(vh_t *vh, rule_t *rule, node_t *r)
             name, node_true(rule->match, "ignoreUriCase") ? "*" : "",
             text_literal(&n->pos, prefix), name + 1, name);
 
-    return xprintf("%s%s", text_value(vh->e, &n->pos, n->text), name);
+    return xprintf("%s%s", text_line(vh->e, &n->pos, n->text), name);
 }
 
 
@@ -1463,7 +1463,7 @@ cors_list(vh_t *vh, node_t *list)
 
     for (n = list->child; n; n = n->next) {
         text = xprintf("%s%s%s", text, *text ? "," : "",
-                       text_value(vh->e, &n->pos, n->text));
+                       text_line(vh->e, &n->pos, n->text));
     }
 
     return xprintf("\"%s\"", text);
