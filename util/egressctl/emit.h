@@ -49,6 +49,7 @@ void emit_istio_mutual(emit_t *e, service_t *svc);
 void emit_auto_mutual(emit_t *e, service_t *svc);
 
 /* emit_stream.c */
+void emit_colons(emit_t *e, const char *directive, node_t *n);
 void emit_server_protocols(emit_t *e, node_t *tls);
 
 void emit_stream(emit_t *e);
