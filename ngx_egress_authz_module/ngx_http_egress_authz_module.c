@@ -26,6 +26,8 @@ static void ngx_http_egress_authz_port(u_char *p, u_char *last,
     ngx_str_t *port);
 static ngx_int_t ngx_http_egress_authz_path(ngx_http_request_t *r,
     ngx_egress_authz_conf_t *acf, ngx_str_t *path, ngx_str_t *sent);
+static ngx_int_t ngx_http_egress_authz_sent(ngx_egress_ask_t *ask,
+    ngx_uint_t normalization, ngx_uint_t mode, ngx_str_t *sent);
 static ngx_int_t ngx_http_egress_authz_header(ngx_egress_ask_t *ask,
     ngx_str_t *name, ngx_egress_header_t *header);
 static void ngx_http_egress_authz_addr(ngx_egress_ask_t *ask,
@@ -169,18 +171,55 @@ ngx_http_egress_authz_step(ngx_egress_flow_t *flow)
 
     rc = ngx_egress_authz(flow, &ask, alcf->mode);
 
-    if (rc != NGX_OK || sent.len == 0
-        || (sent.len == ask.path.len
-            && ngx_memcmp(sent.data, ask.path.data, sent.len) == 0))
-    {
+    if (rc != NGX_OK || sent.len == 0) {
         return rc;
     }
 
-    /* what is sent is another path than the client's: it has to pass, too */
+    return ngx_http_egress_authz_sent(&ask, acf->normalization, alcf->mode,
+                                      &sent);
+}
 
-    ask.path = sent;
 
-    return ngx_egress_authz(flow, &ask, alcf->mode);
+/*
+ * What is sent is another path than the client's: it has to pass, too, as it
+ * is and as who gets it may read it.  A rewrite can join "/x/" and "../y".
+ */
+
+static ngx_int_t
+ngx_http_egress_authz_sent(ngx_egress_ask_t *ask, ngx_uint_t normalization,
+    ngx_uint_t mode, ngx_str_t *sent)
+{
+    u_char     *p;
+    ngx_int_t   rc;
+    ngx_str_t   path;
+
+    if (sent->len != ask->path.len
+        || ngx_memcmp(sent->data, ask->path.data, sent->len) != 0)
+    {
+        ask->path = *sent;
+
+        rc = ngx_egress_authz(ask->flow, ask, mode);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    p = ngx_pnalloc(ask->flow->pool, sent->len * 3);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_egress_path_normalize(p, &path, sent, normalization) != NGX_OK
+        || (path.len == sent->len
+            && ngx_memcmp(path.data, sent->data, path.len) == 0))
+    {
+        return NGX_OK;
+    }
+
+    ask->path = path;
+
+    return ngx_egress_authz(ask->flow, ask, mode);
 }
 
 

@@ -154,7 +154,7 @@ my @table = (
 	[ 'CUSTOM', 'CUSTOM', $who, 1, 'error UNSUPPORTED' ],
 );
 
-plan(tests => 2 * @table + 25);
+plan(tests => 2 * @table + 26);
 
 ###############################################################################
 
@@ -237,6 +237,15 @@ $t->write_file('a.yaml', "a: [\n");
 is("$status " . join(' ', map { $_->{code} }
 	grep { $_->{severity} eq 'error' } @{decode_json($out)}), '1 SYNTAX',
 	'no YAML');
+
+# what is cut within a character, and the name of a file that is no UTF-8
+
+$t->write_file("\xff.yaml", $base =~ s!- route: !- match: [{uri: {prefix: "/%a\xc3\xa9"}}]\n    route: !r);
+($status, $out) = ctl("analyze -f $d/\xff.yaml --resolver 127.0.0.1 --format json");
+is("$status " . join(' ', map { "$_->{file} $_->{text}" =~ s/^\Q$d\E//r }
+	grep { $_->{severity} eq 'error' } @{decode_json($out)}),
+	'1 /?.yaml "%a?" in a path: nginx compares it decoded, and would find more than this',
+	'no UTF-8');
 
 # usage, and nothing is written
 

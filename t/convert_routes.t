@@ -31,7 +31,7 @@ my $r = Test::Nginx::repository();
 my @meta = ('"', "'", '\\', '$', ';', '{', '}', '#', ' ', '%', '$host',
 	'${host}', '\\n', '"; return 200 x; #', "\t");
 
-$t->plan(56 + 3 * @meta);
+$t->plan(58 + 3 * @meta);
 
 my $rules = '';
 
@@ -202,6 +202,10 @@ like(get('/query?qq='), qr/GET/, 'of another name');
 like(http("GET /authority HTTP/1.0\r\nHost: a.test:80\r\n\r\n"),
 	qr/authority\z/, 'authority');
 like(get('/authority'), qr/GET/, 'another one');
+like(http("GET http://a.test/authority HTTP/1.0\r\nHost: a.test:80\r\n\r\n"),
+	qr/GET/, 'another one in the request line, where Host counts nothing');
+like(http("GET http://a.test:80/authority HTTP/1.0\r\nHost: x\r\n\r\n"),
+	qr/authority\z/, 'authority in the request line');
 like(get('/re/abc'), qr/regex\z/, 'regex');
 like(get('/re/abcd'), qr/GET/, 'that matches all of the path');
 like(get('/re/abc%0A'), qr/GET/, 'a line feed included');

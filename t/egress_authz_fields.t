@@ -201,6 +201,11 @@ http {
             rewrite     ^/rewrite(.*) $1 break;
             proxy_pass  http://egress;
         }
+
+        location /joined {
+            rewrite     ^/joined(.*) /x/$1 break;
+            proxy_pass  http://egress;
+        }
     }
 
     server {
@@ -451,6 +456,11 @@ my @rewritten = (
 	[ '/rewrite/admin', 403 ],
 	[ '/rewrite/%2e/admin', 403 ],
 	[ '/rewrite/x%2f..%2fadmin', 403 ],
+	[ '/joined/b', 200, '/x//b' ],
+	[ '/joined../b', 200, '/x/../b' ],
+	[ '/joined../admin', 403 ],
+	[ '/joined%2e%2e/admin', 403 ],
+	[ '/joined.\\./admin', 200, '/x/.%5C./admin' ],
 );
 
 $t->run()->plan(@cases + @paths + @rewritten + 27);

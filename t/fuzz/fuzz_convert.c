@@ -401,7 +401,7 @@ fuzz_word(const char *p, char *word, size_t size)
 
         p = end + 1;
 
-        if (*end == '\0' || *p == '\0' || strchr(" \n;{", *p) == NULL) {
+        if (*end == '\0' || *p == '\0' || strchr(" \n;{)", *p) == NULL) {
             fuzz_fail("a quote is not closed", start);
         }
 
@@ -457,7 +457,8 @@ fuzz_directive(const char *block, const char *word)
         { "stream", "map_hash_bucket_size upstream map geo split_clients"
           " log_format access_log server" },
         { "http", "server_names_hash_bucket_size map_hash_bucket_size"
-          " variables_hash_max_size merge_slashes client_max_body_size"
+          " variables_hash_max_size merge_slashes underscores_in_headers"
+          " client_max_body_size"
           " proxy_read_timeout proxy_send_timeout grpc_read_timeout"
           " grpc_send_timeout uninitialized_variable_warn"
           " upstream map geo split_clients log_format"

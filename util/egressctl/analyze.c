@@ -43,6 +43,7 @@ static const char *analyze_value(const char *name, const char *text);
 static void analyze_when(analyze_t *a, node_t *list);
 static void analyze_tls(model_t *m);
 static node_t *analyze_negative(node_t *block, const char *name);
+static json_t *analyze_json(const char *text);
 
 
 void
@@ -709,13 +710,13 @@ analyze_print(int json)
     for (i = 0; i < n; i++) {
         item = json_pack("{s:o, s:I, s:I, s:s, s:s, s:o}",
                          "file", diag_file(&rec[i])
-                                 ? json_string_nocheck(diag_file(&rec[i]))
+                                 ? analyze_json(diag_file(&rec[i]))
                                  : json_null(),
                          "line", (json_int_t) rec[i].pos.line,
                          "column", (json_int_t) rec[i].pos.col,
                          "severity", diag_level(&rec[i]),
                          "code", rec[i].code,
-                         "text", json_string_nocheck(rec[i].text));
+                         "text", analyze_json(rec[i].text));
 
         if (item == NULL || json_array_append_new(list, item) != 0) {
             abort();
@@ -731,4 +732,43 @@ analyze_print(int json)
     json_decref(list);
 
     return putchar('\n') != EOF && fflush(stdout) == 0 ? 0 : -1;
+}
+
+
+/* a name of a file, and a text that was cut, need not be UTF-8 */
+
+static json_t *
+analyze_json(const char *text)
+{
+    char           *copy, *p;
+    size_t          n;
+    json_t         *json;
+    unsigned char   ch;
+
+    json = json_string(text);
+
+    if (json) {
+        return json;
+    }
+
+    copy = xstrdup(text);
+
+    for (p = copy; *p; p += n) {
+        ch = (unsigned char) *p;
+        n = strnlen(p, ch < 0xc0 ? 1 : ch < 0xe0 ? 2 : ch < 0xf0 ? 3 : 4);
+
+        json = json_stringn(p, n);
+
+        if (json == NULL) {
+            *p = '?';
+            n = 1;
+        }
+
+        json_decref(json);
+    }
+
+    json = json_string(copy);
+    free(copy);
+
+    return json;
 }

@@ -49,6 +49,7 @@ void emit_istio_mutual(emit_t *e, service_t *svc);
 void emit_auto_mutual(emit_t *e, service_t *svc);
 
 /* emit_stream.c */
+void emit_colons(emit_t *e, const char *directive, node_t *n);
 void emit_server_protocols(emit_t *e, node_t *tls);
 
 void emit_stream(emit_t *e);
@@ -95,6 +96,7 @@ void emit_host(emit_t *e, const pos_t *pos, const char *host);
 char *text_quoted(emit_t *e, const pos_t *pos, const char *text);
 /* the same without quotes, to be put together */
 char *text_value(emit_t *e, const pos_t *pos, const char *text);
+char *text_line(emit_t *e, const pos_t *pos, const char *text);
 /* "$a" as "${a}", whatever follows */
 char *text_braced(const char *value);
 /* a regular expression, for within quotes; of a literal, and of RE2's */

@@ -74,7 +74,7 @@ static void cel_range(FILE *out, const char *digits);
 static const attribute_t  attributes[] = {
     { "request.path", CEL_STRING, "$request_uri", NULL, 0 },
     { "request.url_path", CEL_STRING, "$uri", NULL, 0 },
-    { "request.host", CEL_STRING, "$http_host", NULL, 1 },
+    { "request.host", CEL_STRING, "$egress_authority", NULL, 1 },
     { "request.scheme", CEL_STRING, "$scheme", NULL, 0 },
     { "request.method", CEL_STRING, "$request_method", NULL, 0 },
     { "request.referer", CEL_STRING, "$http_referer", NULL, 1 },

@@ -165,9 +165,9 @@ emit_http_protocols(listener_t *l)
     node_t   *tls;
     vhost_t  *v;
 
-    tls = node_get(l->vhosts->server->node, "tls");
+    tls = l->vhosts ? node_get(l->vhosts->server->node, "tls") : NULL;
 
-    for (v = l->vhosts->next; v; v = v->next) {
+    for (v = l->vhosts; v; v = v->next) {
 
         if (v->server != l->vhosts->server
             && strcmp(emit_http_protocol(node_get(v->server->node, "tls")),
@@ -324,7 +324,11 @@ emit_http_default(emit_t *e, listener_t *l)
          */
 
         fputs("\n        ssl_reject_handshake    on;\n", e->out);
-        emit_server_protocols(e, node_get(l->vhosts->server->node, "tls"));
+
+        if (l->vhosts) {
+            emit_server_protocols(e, node_get(l->vhosts->server->node, "tls"));
+        }
+
         fputs("    }\n", e->out);
         return;
     }
@@ -537,7 +541,7 @@ emit_http_match(vh_t *vh, arm_t *arm, node_t *match)
 
     static const char  *names[][2] = {
         { "method", "$request_method" }, { "scheme", "$scheme" },
-        { "authority", "$http_host" }
+        { "authority", "$egress_authority" }
     };
 
     emit_http_uri(vh, arm, match);

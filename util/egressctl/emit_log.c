@@ -764,7 +764,7 @@ log_one_header(const pos_t *pos, const char *name, const char *prefix)
 
     static const char  *pseudo[][2] = {
         { ":METHOD", "$request_method" }, { ":PATH", "$request_uri" },
-        { ":AUTHORITY", "$http_host" }, { ":SCHEME", "$scheme" }
+        { ":AUTHORITY", "$egress_authority" }, { ":SCHEME", "$scheme" }
     };
 
     for (i = 0; i < 4; i++) {

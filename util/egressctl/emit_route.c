@@ -664,7 +664,7 @@ route_host(vh_t *vh, rule_t *rule, list_t *request)
     node = node_path(rule->node, "rewrite.authority");
 
     if (node) {
-        host = text_quoted(vh->e, &node->pos, node->text);
+        host = xprintf("\"%s\"", text_line(vh->e, &node->pos, node->text));
     }
 
     for (i = 0, k = 0; i < request->n; i++) {
@@ -848,7 +848,7 @@ headers_value(vh_t *vh, node_t *n)
     for (p = n->text; *p; p = end) {
         end = p + strcspn(p, "%");
         part = xprintf("%.*s", (int) (end - p), p);
-        value = xprintf("%s%s", value, text_value(vh->e, &n->pos, part));
+        value = xprintf("%s%s", value, text_line(vh->e, &n->pos, part));
 
         if (*end == '\0') {
             break;
@@ -891,7 +891,7 @@ headers_operator(const char *name, size_t len, char **value)
         { "DOWNSTREAM_LOCAL_ADDRESS", "${server_addr}:${server_port}" },
         { "REQ(:METHOD)", "${request_method}" },
         { "REQ(:PATH)", "${request_uri}" },
-        { "REQ(:AUTHORITY)", "${http_host}" },
+        { "REQ(:AUTHORITY)", "${egress_authority}" },
         { "PROTOCOL", "${server_protocol}" },
         { "HOSTNAME", "${hostname}" },
         { "REQUESTED_SERVER_NAME", "${egress_sni}" },
@@ -1227,7 +1227,7 @@ redirect_authority(vh_t *vh, node_t *r)
     }
 
     if (n) {
-        host = text_value(vh->e, &n->pos, n->text);
+        host = text_line(vh->e, &n->pos, n->text);
 
     } else if (derive || port != -1) {
         host = "$host";
@@ -1292,7 +1292,7 @@ redirect_path(vh_t *vh, rule_t *rule, node_t *r)
     }
 
     if (n) {
-        return xprintf("%s%s", text_value(vh->e, &n->pos, n->text),
+        return xprintf("%s%s", text_line(vh->e, &n->pos, n->text),
                        strchr(n->text, '?') ? "" : "$is_args$args");
     }
 
@@ -1318,7 +1318,7 @@ redirect_path(vh_t *vh, rule_t *rule, node_t *r)
             name, node_true(rule->match, "ignoreUriCase") ? "*" : "",
             text_literal(&n->pos, prefix), name + 1, name);
 
-    return xprintf("%s%s", text_value(vh->e, &n->pos, n->text), name);
+    return xprintf("%s%s", text_line(vh->e, &n->pos, n->text), name);
 }
 
 
@@ -1502,7 +1502,7 @@ cors_list(vh_t *vh, node_t *list)
 
     for (n = list->child; n; n = n->next) {
         text = xprintf("%s%s%s", text, *text ? "," : "",
-                       text_value(vh->e, &n->pos, n->text));
+                       text_line(vh->e, &n->pos, n->text));
     }
 
     return xprintf("\"%s\"", text);

@@ -1219,7 +1219,7 @@ emit_tls_flaw(node_t *tls, int mutual, int skip)
 static void
 emit_tls_defaults(emit_t *e)
 {
-    node_t      *n, *list;
+    node_t      *n;
     const char  *min;
 
     n = model_mesh(e->m, "tlsDefaults");
@@ -1229,18 +1229,7 @@ emit_tls_defaults(emit_t *e)
         fputs("        tls_protocols  TLSv1.3;\n", e->out);
     }
 
-    list = node_get(n, "cipherSuites");
-
-    if (list && list->child) {
-        fputs("        tls_ciphers  ", e->out);
-
-        for (n = list->child; n; n = n->next) {
-            fputs(n == list->child ? "" : ":", e->out);
-            emit_word(e, &n->pos, n->text);
-        }
-
-        fputs(";\n", e->out);
-    }
+    emit_colons(e, "tls_ciphers  ", node_first(n, "cipherSuites"));
 }
 
 

@@ -21,7 +21,6 @@ static int emit_listen_http2(emit_t *e, listener_t *l);
 static void emit_map(emit_t *e, listener_t *l);
 static void emit_sni_map(emit_t *e, listener_t *l);
 static void emit_server_files(emit_t *e, node_t *tls);
-static void emit_colons(emit_t *e, const char *directive, node_t *n);
 static void emit_server_secrets(emit_t *e, node_t *tls);
 static void emit_server_secret(emit_t *e, node_t *name);
 static void emit_server_clients(emit_t *e, node_t *tls, const char *mode);
@@ -620,7 +619,9 @@ emit_server_protocols(emit_t *e, node_t *tls)
 }
 
 
-static void
+/* a quote is part of no name, and could stand within the list only */
+
+void
 emit_colons(emit_t *e, const char *directive, node_t *n)
 {
     if (n == NULL) {
@@ -630,6 +631,15 @@ emit_colons(emit_t *e, const char *directive, node_t *n)
     fprintf(e->out, "        %s", directive);
 
     for ( /* void */ ; n; n = n->next) {
+
+        if (strspn(n->text, "abcdefghijklmnopqrstuvwxyz0123456789-_+!@=."
+                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+            != strlen(n->text))
+        {
+            diag(DIAG_ERROR, &n->pos, "VALUE",
+                 "\"%s\" is no name of a cipher or a curve", n->text);
+        }
+
         emit_word(e, &n->pos, n->text);
         fputs(n->next ? ":" : ";\n", e->out);
     }

@@ -239,6 +239,21 @@ text_value(emit_t *e, const pos_t *pos, const char *text)
 }
 
 
+/* of a header: what ends it would begin another one, or another request */
+
+char *
+text_line(emit_t *e, const pos_t *pos, const char *text)
+{
+    if (text[strcspn(text, "\r\n")]) {
+        diag(DIAG_ERROR, pos, "VALUE",
+             "a header with a line feed or carriage return is refused");
+        return xstrdup("");
+    }
+
+    return text_value(e, pos, text);
+}
+
+
 static int
 text_long(const pos_t *pos, size_t len)
 {
