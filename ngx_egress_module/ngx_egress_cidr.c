@@ -54,7 +54,7 @@ ngx_egress_cidr_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 
     for (i = 0; i < ecf->services.nelts; i++) {
 
-        if (svc[i]->cidrs && svc[i]->lookup
+        if (svc[i]->cidrs && svc[i]->conf->lookup
             && ngx_egress_cidr_service(cycle, ecf, svc[i]) != NGX_OK)
         {
             return NGX_ERROR;

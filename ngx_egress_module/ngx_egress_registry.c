@@ -20,14 +20,14 @@ static ngx_int_t ngx_egress_index_hosts(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
 static ngx_int_t ngx_egress_index_service(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
-static ngx_int_t ngx_egress_service_complete(ngx_cycle_t *cycle,
+static ngx_int_t ngx_egress_service_init(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
 static ngx_uint_t ngx_egress_service_resolution(ngx_egress_service_t *svc);
-static const char *ngx_egress_service_flaw(ngx_egress_conf_t *ecf,
-    ngx_egress_service_t *svc);
+static const char *ngx_egress_service_flaw(ngx_egress_service_t *svc);
 static const char *ngx_egress_service_endpoints_flaw(
     ngx_egress_service_t *svc);
 static const char *ngx_egress_service_hosts_flaw(ngx_egress_service_t *svc);
+static ngx_uint_t ngx_egress_service_resolves(ngx_egress_service_t *svc);
 static ngx_int_t ngx_egress_service_tls(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
 
@@ -285,10 +285,12 @@ ngx_egress_registry_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     ngx_uint_t              i;
     ngx_egress_service_t  **svc;
 
+    ngx_egress_intern_free(&ecf->intern);
+
     svc = ecf->services.elts;
 
     for (i = 0; i < ecf->services.nelts; i++) {
-        if (ngx_egress_service_complete(cycle, ecf, svc[i]) != NGX_OK) {
+        if (ngx_egress_service_init(cycle, ecf, svc[i]) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -301,16 +303,20 @@ ngx_egress_registry_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
         return NGX_ERROR;
     }
 
-    ngx_egress_traffic_create(&ecf->any);
-
     ngx_str_set(&ecf->any.name, "allow_any");
-    ecf->any.resolution = NGX_EGRESS_DYNAMIC;
-    ecf->any.location = NGX_EGRESS_EXTERNAL;
-    ecf->any.ech = NGX_EGRESS_ECH_ALLOW;
-    ecf->any.guard = 1;
-    ecf->any.tls_mode = NGX_EGRESS_TLS_OFF;
-    ecf->any.connect_timeout = 10000;
-    ecf->any.keepalive = 0;
+    ecf->any.conf = &ecf->any_conf;
+
+    ngx_egress_traffic_create(&ecf->any_conf);
+
+    ecf->any_conf.resolution = NGX_EGRESS_DYNAMIC;
+    ecf->any_conf.location = NGX_EGRESS_EXTERNAL;
+    ecf->any_conf.ech = NGX_EGRESS_ECH_ALLOW;
+    ecf->any_conf.guard = 1;
+    ecf->any_conf.tls_mode = NGX_EGRESS_TLS_OFF;
+    ecf->any_conf.connect_timeout = 10000;
+    ecf->any_conf.keepalive = 0;
+
+    ngx_egress_traffic_defaults(&ecf->any_conf);
 
     if (ngx_egress_traffic_init(cycle, ecf, &ecf->any) != NGX_OK) {
         return NGX_ERROR;
@@ -392,7 +398,7 @@ ngx_egress_index_hosts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 
     for (i = 0; i < ecf->services.nelts; i++) {
 
-        if (svc[i]->lookup && svc[i]->hosts
+        if (svc[i]->conf->lookup && svc[i]->hosts
             && ngx_egress_index_service(cycle, ecf, svc[i]) != NGX_OK)
         {
             return NGX_ERROR;
@@ -456,27 +462,63 @@ ngx_egress_index_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
 }
 
 
-static ngx_int_t
-ngx_egress_service_complete(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
-    ngx_egress_service_t *svc)
+ngx_int_t
+ngx_egress_service_complete(ngx_egress_draft_t *draft, ngx_log_t *log)
 {
-    const char  *flaw;
+    const char                 *flaw;
+    ngx_egress_service_t       *svc;
+    ngx_egress_service_conf_t  *conf;
 
-    ngx_conf_init_uint_value(svc->resolution,
+    svc = &draft->svc;
+    conf = &draft->conf;
+
+    ngx_conf_init_uint_value(conf->resolution,
                              ngx_egress_service_resolution(svc));
-    ngx_conf_init_uint_value(svc->location, NGX_EGRESS_EXTERNAL);
-    ngx_conf_init_uint_value(svc->ech, NGX_EGRESS_ECH_DENY);
-    ngx_conf_init_uint_value(svc->tls_mode, NGX_EGRESS_TLS_OFF);
-    ngx_conf_init_value(svc->lookup, 1);
-    ngx_conf_init_value(svc->guard, 1);
-    ngx_conf_init_msec_value(svc->connect_timeout, 10000);
+    ngx_conf_init_uint_value(conf->location, NGX_EGRESS_EXTERNAL);
+    ngx_conf_init_uint_value(conf->ech, NGX_EGRESS_ECH_DENY);
+    ngx_conf_init_uint_value(conf->tls_mode, NGX_EGRESS_TLS_OFF);
+    ngx_conf_init_value(conf->lookup, 1);
+    ngx_conf_init_value(conf->guard, 1);
+    ngx_conf_init_msec_value(conf->connect_timeout, 10000);
 
-    flaw = ngx_egress_service_flaw(ecf, svc);
+    flaw = ngx_egress_service_flaw(svc);
 
     if (flaw) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
                       "service \"%V\" %s in %s:%ui",
                       &svc->name, flaw, svc->file, svc->line);
+        return NGX_ERROR;
+    }
+
+    ngx_egress_traffic_defaults(conf);
+
+    ngx_conf_init_value(draft->tls.verify, 1);
+
+    if (draft->tls.protocols == 0) {
+        draft->tls.protocols = NGX_CONF_BITMASK_SET|NGX_SSL_TLSv1_2
+                               |NGX_SSL_TLSv1_3;
+    }
+
+    if (draft->tls.trusted.len == 0) {
+        ngx_str_set(&draft->tls.trusted, "system");
+    }
+
+    if (conf->tls_mode != NGX_EGRESS_TLS_OFF) {
+        conf->tls = &draft->tls;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_service_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
+    ngx_egress_service_t *svc)
+{
+    if (ecf->resolver == NULL && ngx_egress_service_resolves(svc)) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "service \"%V\" must have \"resolver\" in \"egress\" "
+                      "in %s:%ui", &svc->name, svc->file, svc->line);
         return NGX_ERROR;
     }
 
@@ -500,7 +542,7 @@ ngx_egress_service_resolution(ngx_egress_service_t *svc)
 
 
 static const char *
-ngx_egress_service_flaw(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc)
+ngx_egress_service_flaw(ngx_egress_service_t *svc)
 {
     const char  *flaw;
 
@@ -523,24 +565,26 @@ ngx_egress_service_flaw(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc)
         return flaw;
     }
 
-    if (svc->tls_mode != NGX_EGRESS_TLS_OFF && svc->hosts == NULL
-        && (svc->tls == NULL
-            || (svc->tls->name.len == 0 && svc->tls->san == NULL
-                && svc->tls->verify != 0)))
+    if (svc->conf->tls_mode != NGX_EGRESS_TLS_OFF && svc->hosts == NULL
+        && (svc->conf->tls == NULL
+            || (svc->conf->tls->name.len == 0 && svc->conf->tls->san == NULL
+                && svc->conf->tls->verify != 0)))
     {
         return "with \"tls\" must have \"host\", \"tls_name\", "
                "\"tls_san\" or \"tls_verify off\"";
     }
 
-    /* a service of addresses only resolves nothing */
+    return NULL;
+}
 
-    if (svc->resolution == NGX_EGRESS_STATIC
-        || (svc->resolution == NGX_EGRESS_DYNAMIC && svc->hosts == NULL))
-    {
-        return NULL;
-    }
 
-    return ecf->resolver ? NULL : "must have \"resolver\" in \"egress\"";
+/* a service of addresses only resolves nothing */
+
+static ngx_uint_t
+ngx_egress_service_resolves(ngx_egress_service_t *svc)
+{
+    return svc->conf->resolution == NGX_EGRESS_DNS
+           || (svc->conf->resolution == NGX_EGRESS_DYNAMIC && svc->hosts);
 }
 
 
@@ -550,7 +594,7 @@ ngx_egress_service_endpoints_flaw(ngx_egress_service_t *svc)
     ngx_uint_t              i;
     ngx_egress_endpoint_t  *ep;
 
-    if (svc->resolution == NGX_EGRESS_DYNAMIC) {
+    if (svc->conf->resolution == NGX_EGRESS_DYNAMIC) {
         return "with \"resolution dynamic\" has no use for \"endpoint\"";
     }
 
@@ -558,7 +602,7 @@ ngx_egress_service_endpoints_flaw(ngx_egress_service_t *svc)
 
     for (i = 0; i < svc->endpoints->nelts; i++) {
 
-        if (svc->resolution == NGX_EGRESS_STATIC) {
+        if (svc->conf->resolution == NGX_EGRESS_STATIC) {
             if (ep[i].sockaddr == NULL) {
                 return "with \"resolution static\" has an endpoint "
                        "that is not an IP address: a name must have "
@@ -586,11 +630,11 @@ ngx_egress_service_hosts_flaw(ngx_egress_service_t *svc)
     ngx_str_t   *hosts;
     ngx_uint_t   i;
 
-    if (svc->resolution == NGX_EGRESS_STATIC) {
+    if (svc->conf->resolution == NGX_EGRESS_STATIC) {
         return "with \"resolution static\" must have \"endpoint\"";
     }
 
-    if (svc->resolution == NGX_EGRESS_DYNAMIC) {
+    if (svc->conf->resolution == NGX_EGRESS_DYNAMIC) {
         return NULL;
     }
 
@@ -616,13 +660,12 @@ static ngx_int_t
 ngx_egress_service_tls(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc)
 {
-    ngx_str_t         *broken;
-    ngx_uint_t         level;
-    ngx_egress_tls_t  *tls;
+    ngx_str_t   *broken;
+    ngx_uint_t   level;
 
-    if (svc->tls_mode == NGX_EGRESS_TLS_OFF) {
+    if (svc->conf->tls_mode == NGX_EGRESS_TLS_OFF) {
 
-        if (svc->tls) {
+        if (svc->conf->tls) {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                           "service \"%V\" has TLS settings and \"tls off\" "
                           "in %s:%ui", &svc->name, svc->file, svc->line);
@@ -630,28 +673,6 @@ ngx_egress_service_tls(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
         }
 
         return NGX_OK;
-    }
-
-    if (svc->tls == NULL) {
-        svc->tls = ngx_pcalloc(cycle->pool, sizeof(ngx_egress_tls_t));
-        if (svc->tls == NULL) {
-            return NGX_ERROR;
-        }
-
-        svc->tls->verify = NGX_CONF_UNSET;
-    }
-
-    tls = svc->tls;
-
-    ngx_conf_init_value(tls->verify, 1);
-
-    if (tls->protocols == 0) {
-        tls->protocols = NGX_CONF_BITMASK_SET|NGX_SSL_TLSv1_2
-                         |NGX_SSL_TLSv1_3;
-    }
-
-    if (tls->trusted.len == 0) {
-        ngx_str_set(&tls->trusted, "system");
     }
 
     if (ngx_egress_tls_init(cycle, ecf, svc) != NGX_OK) {
