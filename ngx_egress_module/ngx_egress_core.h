@@ -22,7 +22,7 @@
  */
 #define NGX_EGRESS_CONF_VERSION   1
 
-#define NGX_EGRESS_ZONE_LAYOUT    2        /* bump on any shared change */
+#define NGX_EGRESS_ZONE_LAYOUT    3        /* bump on any shared change */
 
 #define NGX_EGRESS_REGISTRY_ONLY  0
 #define NGX_EGRESS_ALLOW_ANY      1
