@@ -365,23 +365,27 @@ typedef struct {
 } ngx_egress_intern_t;
 
 
-/* the index: a host and a port lead to a service */
+/*
+ * The index: a host and a port lead to a service.  The entries lie in one
+ * array, numbered from 1; what does not match is told by the hash.
+ */
 
-typedef struct ngx_egress_entry_s  ngx_egress_entry_t;
-
-struct ngx_egress_entry_s {
-    ngx_egress_entry_t       *next;
-    uint32_t                  hash;
-    in_port_t                 port;
-    ngx_uint_t                wildcard;
+typedef struct {
     ngx_str_t                *host;
-    ngx_egress_port_t        *settings;
-    ngx_egress_service_t     *service;
-};
+    uint32_t                  hash;
+    uint32_t                  next;        /* in the bucket; 0: the last */
+    unsigned                  service:31;  /* of the services */
+    unsigned                  wildcard:1;
+    in_port_t                 port;
+    uint16_t                  nport;       /* of the service's ports */
+} ngx_egress_entry_t;
 
 
 typedef struct {
-    ngx_egress_entry_t      **buckets;
+    uint32_t                 *buckets;
+    ngx_egress_entry_t       *entries;
+    ngx_egress_service_t    **services;
+    ngx_uint_t                n;
     ngx_uint_t                mask;
     ngx_uint_t                wildcards;   /* are there any */
 } ngx_egress_index_t;
@@ -634,14 +638,22 @@ ngx_int_t ngx_egress_traffic_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc);
 
 
-/* hash tables of the configuration; port and wildcard are part of the key */
+/*
+ * Hash tables of the configuration; port and wildcard are part of the key.  n
+ * is how many entries there can be.
+ */
 
 ngx_int_t ngx_egress_index_create(ngx_pool_t *pool, ngx_egress_index_t *index,
-    ngx_uint_t n);
+    ngx_array_t *services, ngx_uint_t n);
+
+/* what is inserted is a copy; hash and next are set in it */
 void ngx_egress_index_insert(ngx_egress_index_t *index,
     ngx_egress_entry_t *entry);
-ngx_egress_entry_t *ngx_egress_index_find(ngx_egress_index_t *index,
-    ngx_str_t *host, in_port_t port, ngx_uint_t wildcard);
+
+/* NULL: there is none; settings may be NULL, and is set if there is one */
+ngx_egress_service_t *ngx_egress_index_find(ngx_egress_index_t *index,
+    ngx_str_t *host, in_port_t port, ngx_uint_t wildcard,
+    ngx_egress_port_t **settings);
 
 
 /* ngx_egress_cidr.c */

@@ -19,7 +19,7 @@ static ngx_int_t ngx_egress_index_names(ngx_cycle_t *cycle,
 static ngx_int_t ngx_egress_index_hosts(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
 static ngx_int_t ngx_egress_index_service(ngx_cycle_t *cycle,
-    ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
+    ngx_egress_conf_t *ecf, ngx_uint_t number);
 static ngx_int_t ngx_egress_service_init(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
 static ngx_uint_t ngx_egress_service_resolution(ngx_egress_service_t *svc);
@@ -45,10 +45,11 @@ ngx_egress_service_t *
 ngx_egress_find_service(ngx_cycle_t *cycle, ngx_str_t *host, in_port_t port,
     ngx_uint_t *protocol, in_port_t *target)
 {
-    u_char              *p, *last;
-    ngx_str_t            suffix;
-    ngx_egress_conf_t   *ecf;
-    ngx_egress_entry_t  *entry;
+    u_char                *p, *last;
+    ngx_str_t              suffix;
+    ngx_egress_conf_t     *ecf;
+    ngx_egress_port_t     *settings;
+    ngx_egress_service_t  *svc;
 
     ecf = ngx_egress_get_core_conf(cycle);
 
@@ -58,9 +59,9 @@ ngx_egress_find_service(ngx_cycle_t *cycle, ngx_str_t *host, in_port_t port,
         return NULL;
     }
 
-    entry = ngx_egress_index_find(&ecf->index, host, port, 0);
+    svc = ngx_egress_index_find(&ecf->index, host, port, 0, &settings);
 
-    if (entry == NULL && ecf->index.wildcards) {
+    if (svc == NULL && ecf->index.wildcards) {
         last = host->data + host->len;
 
         for (p = host->data; p < last; p++) {
@@ -71,29 +72,29 @@ ngx_egress_find_service(ngx_cycle_t *cycle, ngx_str_t *host, in_port_t port,
             suffix.data = p + 1;
             suffix.len = last - suffix.data;
 
-            entry = ngx_egress_index_find(&ecf->index, &suffix, port, 1);
-            if (entry) {
+            svc = ngx_egress_index_find(&ecf->index, &suffix, port, 1,
+                                        &settings);
+            if (svc) {
                 break;
             }
         }
     }
 
-    if (entry == NULL) {
+    if (svc == NULL) {
         return NULL;
     }
 
-    *protocol = entry->settings->protocol;
-    *target = entry->settings->target;
+    *protocol = settings->protocol;
+    *target = settings->target;
 
-    return entry->service;
+    return svc;
 }
 
 
 ngx_egress_service_t *
 ngx_egress_find_name(ngx_cycle_t *cycle, ngx_str_t *name)
 {
-    ngx_egress_conf_t   *ecf;
-    ngx_egress_entry_t  *entry;
+    ngx_egress_conf_t  *ecf;
 
     ecf = ngx_egress_get_core_conf(cycle);
 
@@ -101,9 +102,8 @@ ngx_egress_find_name(ngx_cycle_t *cycle, ngx_str_t *name)
         return NULL;
     }
 
-    entry = ngx_egress_index_find(&ecf->names, name, NGX_EGRESS_NO_PORT, 0);
-
-    return entry ? entry->service : NULL;
+    return ngx_egress_index_find(&ecf->names, name, NGX_EGRESS_NO_PORT, 0,
+                                 NULL);
 }
 
 
@@ -213,19 +213,20 @@ ngx_egress_valid_host(ngx_str_t *host, ngx_uint_t wildcard)
 }
 
 
-ngx_egress_entry_t *
+ngx_egress_service_t *
 ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
-    in_port_t port, ngx_uint_t wildcard)
+    in_port_t port, ngx_uint_t wildcard, ngx_egress_port_t **settings)
 {
-    uint32_t             hash;
-    ngx_egress_entry_t  *entry;
+    uint32_t               hash, n;
+    ngx_egress_entry_t    *entry;
+    ngx_egress_service_t  *svc;
 
     hash = ngx_murmur_hash2(host->data, host->len) + port;
 
-    for (entry = index->buckets[hash & index->mask];
-         entry;
-         entry = entry->next)
-    {
+    for (n = index->buckets[hash & index->mask]; n; n = entry->next) {
+
+        entry = &index->entries[n - 1];
+
         if (entry->hash == hash
             && entry->port == port
             && entry->wildcard == wildcard
@@ -234,7 +235,14 @@ ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
                           host->len)
                == 0)
         {
-            return entry;
+            svc = index->services[entry->service];
+
+            if (settings) {
+                *settings = (ngx_egress_port_t *) svc->ports->elts
+                            + entry->nport;
+            }
+
+            return svc;
         }
     }
 
@@ -245,7 +253,8 @@ ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
 void
 ngx_egress_index_insert(ngx_egress_index_t *index, ngx_egress_entry_t *entry)
 {
-    ngx_uint_t  skip;
+    uint32_t    *bucket;
+    ngx_uint_t   skip;
 
     skip = 2 * entry->wildcard;
 
@@ -253,27 +262,34 @@ ngx_egress_index_insert(ngx_egress_index_t *index, ngx_egress_entry_t *entry)
                                    entry->host->len - skip)
                   + entry->port;
 
-    entry->next = index->buckets[entry->hash & index->mask];
-    index->buckets[entry->hash & index->mask] = entry;
+    bucket = &index->buckets[entry->hash & index->mask];
 
+    entry->next = *bucket;
+
+    index->entries[index->n++] = *entry;
     index->wildcards += entry->wildcard;
+
+    *bucket = (uint32_t) index->n;
 }
 
 
 ngx_int_t
 ngx_egress_index_create(ngx_pool_t *pool, ngx_egress_index_t *index,
-    ngx_uint_t n)
+    ngx_array_t *services, ngx_uint_t n)
 {
     ngx_uint_t  size;
 
     for (size = 16; size < n; size *= 2) { /* void */ }
 
-    index->buckets = ngx_pcalloc(pool, size * sizeof(ngx_egress_entry_t *));
-    if (index->buckets == NULL) {
+    index->buckets = ngx_pcalloc(pool, size * sizeof(uint32_t));
+    index->entries = ngx_palloc(pool, n * sizeof(ngx_egress_entry_t));
+
+    if (index->buckets == NULL || index->entries == NULL) {
         return NGX_ERROR;
     }
 
     index->mask = size - 1;
+    index->services = services->elts;
 
     return NGX_OK;
 }
@@ -336,10 +352,10 @@ static ngx_int_t
 ngx_egress_index_names(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 {
     ngx_uint_t              i;
-    ngx_egress_entry_t     *entry, *other;
-    ngx_egress_service_t  **svc;
+    ngx_egress_entry_t      entry;
+    ngx_egress_service_t  **svc, *other;
 
-    if (ngx_egress_index_create(cycle->pool, &ecf->names,
+    if (ngx_egress_index_create(cycle->pool, &ecf->names, &ecf->services,
                                 ecf->services.nelts)
         != NGX_OK)
     {
@@ -351,26 +367,23 @@ ngx_egress_index_names(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     for (i = 0; i < ecf->services.nelts; i++) {
 
         other = ngx_egress_index_find(&ecf->names, &svc[i]->name,
-                                      NGX_EGRESS_NO_PORT, 0);
+                                      NGX_EGRESS_NO_PORT, 0, NULL);
         if (other) {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                           "duplicate service \"%V\" in %s:%ui, "
                           "previously in %s:%ui", &svc[i]->name,
                           svc[i]->file, svc[i]->line,
-                          other->service->file, other->service->line);
+                          other->file, other->line);
             return NGX_ERROR;
         }
 
-        entry = ngx_pcalloc(cycle->pool, sizeof(ngx_egress_entry_t));
-        if (entry == NULL) {
-            return NGX_ERROR;
-        }
+        ngx_memzero(&entry, sizeof(ngx_egress_entry_t));
 
-        entry->port = NGX_EGRESS_NO_PORT;
-        entry->host = &svc[i]->name;
-        entry->service = svc[i];
+        entry.port = NGX_EGRESS_NO_PORT;
+        entry.host = &svc[i]->name;
+        entry.service = i;
 
-        ngx_egress_index_insert(&ecf->names, entry);
+        ngx_egress_index_insert(&ecf->names, &entry);
     }
 
     return NGX_OK;
@@ -387,19 +400,21 @@ ngx_egress_index_hosts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     n = 0;
 
     for (i = 0; i < ecf->services.nelts; i++) {
-        if (svc[i]->hosts) {
+        if (svc[i]->hosts && svc[i]->conf->lookup) {
             n += svc[i]->hosts->nelts * svc[i]->ports->nelts;
         }
     }
 
-    if (ngx_egress_index_create(cycle->pool, &ecf->index, n) != NGX_OK) {
+    if (ngx_egress_index_create(cycle->pool, &ecf->index, &ecf->services, n)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     for (i = 0; i < ecf->services.nelts; i++) {
 
         if (svc[i]->conf->lookup && svc[i]->hosts
-            && ngx_egress_index_service(cycle, ecf, svc[i]) != NGX_OK)
+            && ngx_egress_index_service(cycle, ecf, i) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -411,12 +426,15 @@ ngx_egress_index_hosts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 
 static ngx_int_t
 ngx_egress_index_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
-    ngx_egress_service_t *svc)
+    ngx_uint_t number)
 {
-    ngx_str_t            host, *hosts;
-    ngx_uint_t           i, n, wildcard;
-    ngx_egress_port_t   *ports;
-    ngx_egress_entry_t  *entry, *other;
+    ngx_str_t              host, *hosts;
+    ngx_uint_t             i, n, wildcard;
+    ngx_egress_port_t     *ports;
+    ngx_egress_entry_t     entry;
+    ngx_egress_service_t  *svc, *other;
+
+    svc = ((ngx_egress_service_t **) ecf->services.elts)[number];
 
     hosts = svc->hosts->elts;
     ports = svc->ports->elts;
@@ -431,7 +449,7 @@ ngx_egress_index_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
         for (n = 0; n < svc->ports->nelts; n++) {
 
             other = ngx_egress_index_find(&ecf->index, &host, ports[n].port,
-                                          wildcard);
+                                          wildcard, NULL);
             if (other) {
                 ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                               "duplicate host \"%V\" and port %ui "
@@ -439,22 +457,19 @@ ngx_egress_index_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
                               "previously in %s:%ui",
                               &hosts[i], (ngx_uint_t) ports[n].port,
                               &svc->name, svc->file, svc->line,
-                              other->service->file, other->service->line);
+                              other->file, other->line);
                 return NGX_ERROR;
             }
 
-            entry = ngx_palloc(cycle->pool, sizeof(ngx_egress_entry_t));
-            if (entry == NULL) {
-                return NGX_ERROR;
-            }
+            ngx_memzero(&entry, sizeof(ngx_egress_entry_t));
 
-            entry->port = ports[n].port;
-            entry->wildcard = wildcard;
-            entry->host = &hosts[i];
-            entry->settings = &ports[n];
-            entry->service = svc;
+            entry.port = ports[n].port;
+            entry.wildcard = wildcard;
+            entry.host = &hosts[i];
+            entry.nport = n;
+            entry.service = number;
 
-            ngx_egress_index_insert(&ecf->index, entry);
+            ngx_egress_index_insert(&ecf->index, &entry);
         }
     }
 
