@@ -316,13 +316,19 @@ typedef struct {
 } ngx_egress_service_conf_t;
 
 
+typedef struct {
+    ngx_uint_t                nelts;
+    ngx_str_t                 elts[1];     /* lower-cased */
+} ngx_egress_hosts_t;
+
+
 struct ngx_egress_service_s {
     ngx_str_t                 name;
     ngx_str_t                 source;
     u_char                   *file;
     ngx_uint_t                line;
 
-    ngx_array_t              *hosts;       /* ngx_str_t, lower-cased */
+    ngx_egress_hosts_t       *hosts;       /* or NULL */
     ngx_array_t              *ports;       /* ngx_egress_port_t; shared */
     ngx_array_t              *endpoints;   /* ngx_egress_endpoint_t */
     ngx_array_t              *cidrs;       /* ngx_cidr_t; or NULL */

@@ -22,7 +22,7 @@ static ngx_int_t ngx_egress_draft_key(ngx_conf_t *cf,
 static ngx_int_t ngx_egress_draft_tls(ngx_conf_t *cf, ngx_egress_intern_t *in,
     ngx_egress_tls_t *tls);
 static ngx_int_t ngx_egress_draft_hosts(ngx_conf_t *cf,
-    ngx_egress_service_t *svc);
+    ngx_egress_draft_t *draft);
 static ngx_egress_tls_t *ngx_egress_service_get_tls(void *conf);
 static char *ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_egress_port(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -460,7 +460,8 @@ ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return rv;
     }
 
-    if (ngx_egress_service_complete(&draft, cf->log) != NGX_OK
+    if (ngx_egress_draft_hosts(cf, &draft) != NGX_OK
+        || ngx_egress_service_complete(&draft, cf->log) != NGX_OK
         || ngx_egress_draft_save(cf, ecf, &draft) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -524,10 +525,6 @@ ngx_egress_draft_save(ngx_conf_t *cf, ngx_egress_conf_t *ecf,
     }
 
     *svc = draft->svc;
-
-    if (svc->hosts && ngx_egress_draft_hosts(cf, svc) != NGX_OK) {
-        return NGX_ERROR;
-    }
 
     svc->ports = ngx_egress_intern_array(cf, &ecf->intern, svc->ports);
     if (svc->ports == NULL) {
@@ -678,23 +675,29 @@ ngx_egress_draft_tls(ngx_conf_t *cf, ngx_egress_intern_t *in,
 }
 
 
-/* hosts are no other service's: each has its own */
+/* they are no other service's */
 
 static ngx_int_t
-ngx_egress_draft_hosts(ngx_conf_t *cf, ngx_egress_service_t *svc)
+ngx_egress_draft_hosts(ngx_conf_t *cf, ngx_egress_draft_t *draft)
 {
-    ngx_array_t  *hosts;
+    size_t               size;
+    ngx_egress_hosts_t  *hosts;
 
-    hosts = ngx_array_create(cf->pool, svc->hosts->nelts, sizeof(ngx_str_t));
+    if (draft->hosts.nelts == 0) {
+        return NGX_OK;
+    }
+
+    size = draft->hosts.nelts * sizeof(ngx_str_t);
+
+    hosts = ngx_palloc(cf->pool, offsetof(ngx_egress_hosts_t, elts) + size);
     if (hosts == NULL) {
         return NGX_ERROR;
     }
 
-    hosts->nelts = svc->hosts->nelts;
-    ngx_memcpy(hosts->elts, svc->hosts->elts,
-               hosts->nelts * sizeof(ngx_str_t));
+    hosts->nelts = draft->hosts.nelts;
+    ngx_memcpy(hosts->elts, draft->hosts.elts, size);
 
-    svc->hosts = hosts;
+    draft->svc.hosts = hosts;
 
     return NGX_OK;
 }
@@ -707,8 +710,6 @@ ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_str_t   *value, *host;
     ngx_uint_t   i;
-
-    draft->svc.hosts = &draft->hosts;
 
     value = cf->args->elts;
 
