@@ -43,7 +43,7 @@ ngx_egress_pick(ngx_egress_service_t *svc, ngx_egress_set_t *set,
         return &set->members[set->live[level->first]];
     }
 
-    switch (svc->balance) {
+    switch (svc->conf->balance) {
 
     case NGX_EGRESS_ROUND_ROBIN:
 

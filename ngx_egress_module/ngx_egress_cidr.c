@@ -15,9 +15,9 @@
 
 
 static ngx_int_t ngx_egress_cidr_service(ngx_cycle_t *cycle,
-    ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
+    ngx_egress_conf_t *ecf, ngx_uint_t number);
 static ngx_int_t ngx_egress_cidr_insert(ngx_cycle_t *cycle,
-    ngx_egress_conf_t *ecf, ngx_egress_service_t *svc, ngx_str_t *key);
+    ngx_egress_conf_t *ecf, ngx_uint_t number, ngx_str_t *key);
 static ngx_int_t ngx_egress_cidr_key(ngx_pool_t *pool,
     ngx_egress_cidrs_t *cidrs, ngx_cidr_t *cidr, ngx_str_t *key);
 static void ngx_egress_cidr_mask(ngx_str_t *key, ngx_uint_t bits);
@@ -35,9 +35,14 @@ ngx_egress_cidr_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     n = 0;
 
     for (i = 0; i < ecf->services.nelts; i++) {
-        if (svc[i]->cidrs) {
+        if (svc[i]->cidrs == NULL) {
+            continue;
+        }
+
+        used = 1;
+
+        if (svc[i]->conf->lookup) {
             n += svc[i]->cidrs->nelts * svc[i]->ports->nelts;
-            used = 1;
         }
     }
 
@@ -47,15 +52,17 @@ ngx_egress_cidr_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
         return NGX_OK;
     }
 
-    if (ngx_egress_index_create(cycle->pool, &ecf->cidrs.index, n) != NGX_OK)
+    if (ngx_egress_index_create(cycle->pool, &ecf->cidrs.index,
+                                &ecf->services, n)
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     for (i = 0; i < ecf->services.nelts; i++) {
 
-        if (svc[i]->cidrs && svc[i]->lookup
-            && ngx_egress_cidr_service(cycle, ecf, svc[i]) != NGX_OK)
+        if (svc[i]->cidrs && svc[i]->conf->lookup
+            && ngx_egress_cidr_service(cycle, ecf, i) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -69,12 +76,12 @@ ngx_egress_service_t *
 ngx_egress_cidr_find(ngx_egress_conf_t *ecf, struct sockaddr *sa,
     ngx_egress_port_t **settings)
 {
-    u_char               data[NGX_EGRESS_CIDR_KEY];
-    uint64_t            *lengths;
-    ngx_int_t            bits;
-    ngx_str_t            key;
-    in_port_t            port;
-    ngx_egress_entry_t  *entry;
+    u_char                 data[NGX_EGRESS_CIDR_KEY];
+    uint64_t              *lengths;
+    ngx_int_t              bits;
+    ngx_str_t              key;
+    in_port_t              port;
+    ngx_egress_service_t  *svc;
 
     if (ecf->cidrs.index.buckets == NULL) {
         return NULL;
@@ -112,11 +119,10 @@ ngx_egress_cidr_find(ngx_egress_conf_t *ecf, struct sockaddr *sa,
 
         ngx_egress_cidr_mask(&key, bits);
 
-        entry = ngx_egress_index_find(&ecf->cidrs.index, &key, port, 0);
-
-        if (entry) {
-            *settings = entry->settings;
-            return entry->service;
+        svc = ngx_egress_index_find(&ecf->cidrs.index, &key, port, 0,
+                                    settings);
+        if (svc) {
+            return svc;
         }
     }
 
@@ -126,13 +132,15 @@ ngx_egress_cidr_find(ngx_egress_conf_t *ecf, struct sockaddr *sa,
 
 static ngx_int_t
 ngx_egress_cidr_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
-    ngx_egress_service_t *svc)
+    ngx_uint_t number)
 {
-    ngx_int_t    rc;
-    ngx_str_t   *key;
-    ngx_cidr_t  *cidr;
-    ngx_uint_t   i;
+    ngx_int_t              rc;
+    ngx_str_t             *key;
+    ngx_cidr_t            *cidr;
+    ngx_uint_t             i;
+    ngx_egress_service_t  *svc;
 
+    svc = ((ngx_egress_service_t **) ecf->services.elts)[number];
     cidr = svc->cidrs->elts;
 
     for (i = 0; i < svc->cidrs->nelts; i++) {
@@ -152,7 +160,7 @@ ngx_egress_cidr_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
         }
 
         if (rc != NGX_OK
-            || ngx_egress_cidr_insert(cycle, ecf, svc, key) != NGX_OK)
+            || ngx_egress_cidr_insert(cycle, ecf, number, key) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -164,20 +172,22 @@ ngx_egress_cidr_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
 
 static ngx_int_t
 ngx_egress_cidr_insert(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
-    ngx_egress_service_t *svc, ngx_str_t *key)
+    ngx_uint_t number, ngx_str_t *key)
 {
-    size_t               len;
-    ngx_uint_t           i;
-    ngx_egress_port_t   *ports;
-    ngx_egress_entry_t  *entry, *other;
-    u_char               text[NGX_SOCKADDR_STRLEN + sizeof("/128")];
+    size_t                 len;
+    ngx_uint_t             i;
+    ngx_egress_port_t     *ports;
+    ngx_egress_entry_t     entry;
+    ngx_egress_service_t  *svc, *other;
+    u_char                 text[NGX_SOCKADDR_STRLEN + sizeof("/128")];
 
+    svc = ((ngx_egress_service_t **) ecf->services.elts)[number];
     ports = svc->ports->elts;
 
     for (i = 0; i < svc->ports->nelts; i++) {
 
         other = ngx_egress_index_find(&ecf->cidrs.index, key, ports[i].port,
-                                      0);
+                                      0, NULL);
         if (other) {
             len = ngx_egress_cidr_text(key, text, sizeof(text));
 
@@ -186,22 +196,18 @@ ngx_egress_cidr_insert(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
                           "in service \"%V\" in %s:%ui, "
                           "previously in %s:%ui",
                           len, text, (ngx_uint_t) ports[i].port, &svc->name,
-                          svc->file, svc->line, other->service->file,
-                          other->service->line);
+                          svc->file, svc->line, other->file, other->line);
             return NGX_ERROR;
         }
 
-        entry = ngx_pcalloc(cycle->pool, sizeof(ngx_egress_entry_t));
-        if (entry == NULL) {
-            return NGX_ERROR;
-        }
+        ngx_memzero(&entry, sizeof(ngx_egress_entry_t));
 
-        entry->port = ports[i].port;
-        entry->host = key;
-        entry->settings = &ports[i];
-        entry->service = svc;
+        entry.port = ports[i].port;
+        entry.host = key;
+        entry.nport = i;
+        entry.service = number;
 
-        ngx_egress_index_insert(&ecf->cidrs.index, entry);
+        ngx_egress_index_insert(&ecf->cidrs.index, &entry);
     }
 
     return NGX_OK;

@@ -22,7 +22,7 @@
  */
 #define NGX_EGRESS_CONF_VERSION   1
 
-#define NGX_EGRESS_ZONE_LAYOUT    2        /* bump on any shared change */
+#define NGX_EGRESS_ZONE_LAYOUT    3        /* bump on any shared change */
 
 #define NGX_EGRESS_REGISTRY_ONLY  0
 #define NGX_EGRESS_ALLOW_ANY      1
@@ -275,16 +275,12 @@ typedef struct {
 } ngx_egress_tls_t;
 
 
-struct ngx_egress_service_s {
-    ngx_str_t                 name;
-    ngx_str_t                 source;
-    u_char                   *file;
-    ngx_uint_t                line;
+/*
+ * What a service says that many others say as well: one copy for all of them,
+ * not to be changed but in the same way for all.
+ */
 
-    ngx_array_t              *hosts;       /* ngx_str_t, lower-cased */
-    ngx_array_t              *ports;       /* ngx_egress_port_t */
-    ngx_array_t              *endpoints;   /* ngx_egress_endpoint_t */
-
+typedef struct {
     ngx_uint_t                resolution;
     ngx_uint_t                location;
     ngx_uint_t                ech;
@@ -294,9 +290,6 @@ struct ngx_egress_service_s {
     ngx_msec_t                connect_timeout;
     ngx_msec_t                idle_timeout;          /* 0: none */
     ngx_egress_tcp_keepalive_t  *tcp_keepalive;      /* or NULL */
-
-    ngx_array_t              *cidrs;       /* ngx_cidr_t; or NULL */
-    ngx_array_t              *subsets;     /* ngx_egress_subset_t; or NULL */
 
     ngx_uint_t                balance;
     ngx_array_t              *hash_key;    /* ngx_egress_key_part_t */
@@ -316,36 +309,89 @@ struct ngx_egress_service_s {
     ngx_msec_t                keepalive_timeout;
     ngx_msec_t                keepalive_time;        /* age of a connection */
 
+    ngx_uint_t                tls_mode;
+    ngx_egress_tls_t         *tls;         /* NULL if no TLS is originated */
+
+    ngx_str_t                 broken;      /* why it refuses all; or empty */
+} ngx_egress_service_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                nelts;
+    ngx_str_t                 elts[1];     /* lower-cased */
+} ngx_egress_hosts_t;
+
+
+struct ngx_egress_service_s {
+    ngx_str_t                 name;
+    ngx_str_t                 source;
+    u_char                   *file;
+    ngx_uint_t                line;
+
+    ngx_egress_hosts_t       *hosts;       /* or NULL */
+    ngx_array_t              *ports;       /* ngx_egress_port_t; shared */
+    ngx_array_t              *endpoints;   /* ngx_egress_endpoint_t */
+    ngx_array_t              *cidrs;       /* ngx_cidr_t; or NULL */
+    ngx_array_t              *subsets;     /* ngx_egress_subset_t; or NULL */
+
+    ngx_egress_service_conf_t  *conf;      /* shared */
+
     ngx_egress_share_t       *share;
     ngx_egress_variant_t     *variants;    /* all endpoints first, then the
                                               subsets; or one per host */
     ngx_uint_t                nvariants;
     ngx_egress_local_t       *local;       /* made on first use */
-
-    ngx_uint_t                tls_mode;
-    ngx_egress_tls_t         *tls;         /* NULL if no tls_ directive */
-
-    ngx_str_t                 broken;      /* why it refuses all; or empty */
 };
 
 
-/* the index: a host and a port lead to a service */
+/* a service while its block is read; the directives find the service in it */
 
-typedef struct ngx_egress_entry_s  ngx_egress_entry_t;
+#define NGX_EGRESS_DRAFT  8
 
-struct ngx_egress_entry_s {
-    ngx_egress_entry_t       *next;
-    uint32_t                  hash;
-    in_port_t                 port;
-    ngx_uint_t                wildcard;
+typedef struct {
+    ngx_egress_service_t      svc;
+    ngx_egress_service_conf_t  conf;
+    ngx_egress_tls_t          tls;
+
+    /* most have no more: what they have is copied when it is known */
+
+    ngx_array_t               hosts;
+    ngx_array_t               ports;
+    ngx_str_t                 host[NGX_EGRESS_DRAFT];
+    ngx_egress_port_t         port[NGX_EGRESS_DRAFT];
+} ngx_egress_draft_t;
+
+
+typedef struct ngx_egress_interned_s  ngx_egress_interned_t;
+
+typedef struct {
+    ngx_egress_interned_t    *slots;
+    ngx_uint_t                n;
+    ngx_uint_t                mask;
+} ngx_egress_intern_t;
+
+
+/*
+ * The index: a host and a port lead to a service.  The entries lie in one
+ * array, numbered from 1; what does not match is told by the hash.
+ */
+
+typedef struct {
     ngx_str_t                *host;
-    ngx_egress_port_t        *settings;
-    ngx_egress_service_t     *service;
-};
+    uint32_t                  hash;
+    uint32_t                  next;        /* in the bucket; 0: the last */
+    unsigned                  service:31;  /* of the services */
+    unsigned                  wildcard:1;
+    in_port_t                 port;
+    uint16_t                  nport;       /* of the service's ports */
+} ngx_egress_entry_t;
 
 
 typedef struct {
-    ngx_egress_entry_t      **buckets;
+    uint32_t                 *buckets;
+    ngx_egress_entry_t       *entries;
+    ngx_egress_service_t    **services;
+    ngx_uint_t                n;
     ngx_uint_t                mask;
     ngx_uint_t                wildcards;   /* are there any */
 } ngx_egress_index_t;
@@ -431,6 +477,8 @@ struct ngx_egress_conf_s {
     ngx_egress_cidrs_t        cidrs;       /* by address */
     ngx_uint_t                gen;         /* of this configuration */
     ngx_egress_service_t      any;         /* what allow_any lets pass */
+    ngx_egress_service_conf_t  any_conf;
+    ngx_egress_intern_t       intern;      /* while services are read */
     ngx_rbtree_t              tls;         /* ngx_egress_tls_ctx_t */
     ngx_rbtree_node_t         tls_sentinel;
     ngx_rbtree_t              stores;      /* ngx_egress_tls_store_t */
@@ -502,8 +550,15 @@ ngx_uint_t ngx_egress_valid_locality(ngx_str_t *locality);
 /* ngx_egress_registry.c */
 
 /*
- * Completes the services when the whole configuration is known and builds
- * the index; errors are logged with the position of the service.
+ * Checks a service at the end of its block and sets its defaults; errors are
+ * logged with the position of the service.
+ */
+ngx_int_t ngx_egress_service_complete(ngx_egress_draft_t *draft,
+    ngx_log_t *log);
+
+/*
+ * Does what takes the whole configuration and builds the index; errors as
+ * above.
  */
 ngx_int_t ngx_egress_registry_init(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
@@ -540,6 +595,28 @@ ngx_int_t ngx_egress_add_label(ngx_pool_t *pool, ngx_array_t **labels,
     u_char *data, size_t len);
 
 
+/* ngx_egress_intern.c */
+
+/*
+ * A copy of the size bytes at data in the pool, the same one for the same
+ * bytes; NULL: no memory.
+ */
+void *ngx_egress_intern(ngx_conf_t *cf, ngx_egress_intern_t *in, void *data,
+    size_t size);
+
+/*
+ * str->data becomes the first that had the same bytes, which stays where it
+ * is; nul is 1 if a NUL ends it and is needed.
+ */
+ngx_int_t ngx_egress_intern_str(ngx_conf_t *cf, ngx_egress_intern_t *in,
+    ngx_str_t *str, ngx_uint_t nul);
+
+/* a copy of the array and of its elements, as above; nothing may be pushed */
+ngx_array_t *ngx_egress_intern_array(ngx_conf_t *cf, ngx_egress_intern_t *in,
+    ngx_array_t *array);
+void ngx_egress_intern_free(ngx_egress_intern_t *in);
+
+
 /* ngx_egress_traffic.c */
 
 /* the handlers of directives of service { } */
@@ -553,28 +630,36 @@ char *ngx_egress_conf_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_egress_conf_outlier(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* everything unset, unlimited */
-void ngx_egress_traffic_create(ngx_egress_service_t *svc);
+void ngx_egress_traffic_create(ngx_egress_service_conf_t *conf);
 
-/* what does not go together, or NULL; before ngx_egress_traffic_init() */
+/* what does not go together, or NULL; before ngx_egress_traffic_defaults() */
 const char *ngx_egress_traffic_flaw(ngx_egress_service_t *svc);
+void ngx_egress_traffic_defaults(ngx_egress_service_conf_t *conf);
 
 /*
- * Defaults, the levels of the endpoints and the variants, when resolution,
- * hosts and endpoints are known; errors are logged with the position of the
- * service.
+ * The levels of the endpoints and the variants; errors are logged with the
+ * position of the service.
  */
 ngx_int_t ngx_egress_traffic_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc);
 
 
-/* hash tables of the configuration; port and wildcard are part of the key */
+/*
+ * Hash tables of the configuration; port and wildcard are part of the key.  n
+ * is how many entries there can be.
+ */
 
 ngx_int_t ngx_egress_index_create(ngx_pool_t *pool, ngx_egress_index_t *index,
-    ngx_uint_t n);
+    ngx_array_t *services, ngx_uint_t n);
+
+/* what is inserted is a copy; hash and next are set in it */
 void ngx_egress_index_insert(ngx_egress_index_t *index,
     ngx_egress_entry_t *entry);
-ngx_egress_entry_t *ngx_egress_index_find(ngx_egress_index_t *index,
-    ngx_str_t *host, in_port_t port, ngx_uint_t wildcard);
+
+/* NULL: there is none; settings may be NULL, and is set if there is one */
+ngx_egress_service_t *ngx_egress_index_find(ngx_egress_index_t *index,
+    ngx_str_t *host, in_port_t port, ngx_uint_t wildcard,
+    ngx_egress_port_t **settings);
 
 
 /* ngx_egress_cidr.c */

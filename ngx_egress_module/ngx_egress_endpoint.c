@@ -34,6 +34,7 @@
 
 static ngx_egress_zone_t *ngx_egress_zone_create(ngx_slab_pool_t *shpool,
     ngx_egress_conf_t *ecf);
+static size_t ngx_egress_service_memory(ngx_egress_service_t *svc);
 static size_t ngx_egress_slab(size_t size);
 static ngx_int_t ngx_egress_zone_configure(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_egress_conf_t *ecf);
@@ -187,7 +188,7 @@ size_t
 ngx_egress_endpoint_memory(ngx_egress_conf_t *ecf)
 {
     size_t                  size;
-    ngx_uint_t              i, n;
+    ngx_uint_t              i;
     ngx_egress_service_t  **svc;
 
     svc = ecf->services.elts;
@@ -195,14 +196,43 @@ ngx_egress_endpoint_memory(ngx_egress_conf_t *ecf)
     size = 32 * ngx_pagesize + 2 * ecf->dns * sizeof(void *);
 
     for (i = 0; i < ecf->services.nelts; i++) {
+        size += ngx_egress_service_memory(svc[i]);
+    }
 
-        n = (svc[i]->endpoints ? svc[i]->endpoints->nelts : 0)
-            + svc[i]->nvariants;
+    return size;
+}
 
-        size += 2 * sizeof(void *)
-                + ngx_egress_slab(sizeof(ngx_egress_share_t)
-                                  + svc[i]->name.len)
-                + n * ngx_egress_slab(sizeof(ngx_egress_name_t));
+
+static size_t
+ngx_egress_service_memory(ngx_egress_service_t *svc)
+{
+    size_t                  size, len;
+    ngx_uint_t              i;
+    ngx_egress_endpoint_t  *ep;
+
+    len = offsetof(ngx_egress_share_t, turns)
+          + ngx_max(svc->nvariants, 1) * sizeof(ngx_atomic_t) + svc->name.len;
+
+    size = 2 * sizeof(void *) + ngx_egress_slab(len);
+
+    ep = svc->endpoints ? svc->endpoints->elts : NULL;
+
+    for (i = 0; ep && i < svc->endpoints->nelts; i++) {
+
+        len = ep[i].sockaddr
+              ? offsetof(ngx_egress_state_t, sockaddr) + ep[i].socklen
+              : offsetof(ngx_egress_name_t, text) + ep[i].address.len;
+
+        size += ngx_egress_slab(len);
+    }
+
+    for (i = 0; i < svc->nvariants; i++) {
+        if (svc->variants[i].host) {
+            len = offsetof(ngx_egress_name_t, text)
+                  + svc->variants[i].host->len;
+
+            size += ngx_egress_slab(len);
+        }
     }
 
     return size;
@@ -312,10 +342,10 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
         return NGX_ERROR;
     }
 
-    svc->share->gen = ecf->gen;
+    svc->share->gen = (uint32_t) ecf->gen;
 
     if (svc->share->born == 0) {
-        svc->share->born = ecf->gen;
+        svc->share->born = (uint32_t) ecf->gen;
     }
 
     ep = svc->endpoints ? svc->endpoints->elts : NULL;

@@ -28,7 +28,7 @@
 #include <ngx_egress_core.h>
 
 
-#define NGX_EGRESS_ENDPOINT_LAYOUT  4      /* bump on any shared change */
+#define NGX_EGRESS_ENDPOINT_LAYOUT  5      /* bump on any shared change */
 
 /* processes that may serve from one zone at a time, old ones included */
 #define NGX_EGRESS_PROCS            256
@@ -56,6 +56,9 @@
    others */
 #define NGX_EGRESS_ADDRS_FEW        16
 #define NGX_EGRESS_ZONE_RESERVE     8
+
+/* lookups of a name that failed in a row, as far as they are counted */
+#define NGX_EGRESS_FAILURES_MAX     0x7fffff
 
 /* endpoints that a flow remembers to have tried */
 #define NGX_EGRESS_TRIED            8
@@ -116,8 +119,8 @@ struct ngx_egress_share_s {
     ngx_str_node_t            sn;          /* key: the name */
     ngx_egress_share_t       *link;        /* of all shares */
     ngx_atomic_t              lock;        /* pid of the owner */
-    ngx_uint_t                gen;         /* last configuration with it */
-    ngx_uint_t                born;        /* the first one */
+    uint32_t                  gen;         /* last configuration with it */
+    uint32_t                  born;        /* the first one */
 
     ngx_egress_state_t       *states;
     uint32_t                  nstates;
@@ -188,29 +191,33 @@ struct ngx_egress_answer_s {
 
 struct ngx_egress_name_s {
     ngx_egress_name_t        *next;        /* in the bucket */
-    uint32_t                  hash;
-    ngx_uint_t                gen;         /* of a configuration that has it;
-                                              0: it was asked for */
-    ngx_uint_t                born;        /* gen at first */
-    ngx_atomic_t              version;     /* changes with the answer */
     ngx_egress_answer_t      *answer;      /* or NULL */
 
     ngx_msec_t                used;        /* last, by a flow */
     ngx_msec_t                answered;    /* last lookup that went well */
     ngx_msec_t                expires;
-    ngx_msec_t                refresh;     /* in good time before it does */
-    ngx_msec_t                retry;       /* not before, after a failure */
-
-    ngx_pid_t                 pid;         /* is looking it up; 0: nobody */
-    ngx_msec_t                started;
-    unsigned                  early:1;     /* before the answer was old */
-
-    ngx_uint_t                failures;    /* in a row */
+    ngx_msec_t                started;     /* the last lookup; or when it
+                                              failed */
     uint64_t                  lookups;
-    uint64_t                  errors;
+    uint32_t                  errors;
 
-    size_t                    len;
-    u_char                    text[1];
+    uint32_t                  lead;        /* refreshed so long before it
+                                              expires, unless lookups fail */
+    uint32_t                  pause;       /* not again so long after it
+                                              started, after a failure */
+    uint32_t                  hash;
+    uint32_t                  gen;         /* of a configuration that has it;
+                                              0: it was asked for */
+    uint32_t                  born;        /* gen at first */
+    volatile uint32_t         version;     /* changes with the answer */
+    int32_t                   pid;         /* is looking it up; 0: nobody */
+
+    unsigned                  early:1;     /* before the answer was old */
+    unsigned                  len:8;
+    unsigned                  failures:23; /* in a row */
+
+    u_char                    text[1];     /* a slab of 128 bytes has room for
+                                              36 of it */
 };
 
 

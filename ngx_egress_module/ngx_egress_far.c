@@ -92,7 +92,7 @@ ngx_egress_far_endpoints(ngx_egress_service_t *svc, ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    if (svc->resolution == NGX_EGRESS_DYNAMIC) {
+    if (svc->conf->resolution == NGX_EGRESS_DYNAMIC) {
         return NGX_OK;
     }
 

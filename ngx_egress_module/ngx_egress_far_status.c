@@ -156,7 +156,8 @@ ngx_egress_far_status_service(ngx_egress_report_t *report,
 
     ngx_egress_far_service(svc, &numbers);
 
-    ngx_egress_json_cstring(&report->text, "balance", balances[svc->balance]);
+    ngx_egress_json_cstring(&report->text, "balance",
+                            balances[svc->conf->balance]);
     ngx_egress_json_number(&report->text, "endpoints", n);
 
     ngx_egress_far_limits(&report->text, svc, &numbers);
@@ -174,14 +175,14 @@ ngx_egress_far_limits(ngx_egress_text_t *text, ngx_egress_service_t *svc,
 
     ngx_egress_far_limit(text, "connections",
                          far->held[NGX_EGRESS_HELD_CONNECTIONS],
-                         svc->max_connections);
+                         svc->conf->max_connections);
     ngx_egress_far_limit(text, "requests",
                          far->held[NGX_EGRESS_HELD_REQUESTS],
-                         svc->max_requests);
+                         svc->conf->max_requests);
     ngx_egress_far_limit(text, "pending", far->held[NGX_EGRESS_HELD_PENDING],
-                         svc->max_pending);
+                         svc->conf->max_pending);
     ngx_egress_far_limit(text, "retries", far->held[NGX_EGRESS_HELD_RETRIES],
-                         svc->max_retries);
+                         svc->conf->max_retries);
 
     ngx_egress_json_close(text);
 }
@@ -367,8 +368,8 @@ ngx_egress_far_state_name(ngx_egress_service_t *svc,
         return "ejected";
     }
 
-    if (svc->outlier && far->returned
-        && ngx_current_msec - far->returned < svc->outlier->interval)
+    if (svc->conf->outlier && far->returned
+        && ngx_current_msec - far->returned < svc->conf->outlier->interval)
     {
         return "returning";
     }

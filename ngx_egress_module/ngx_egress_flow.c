@@ -269,7 +269,7 @@ ngx_egress_choose(ngx_egress_conf_t *ecf, ngx_egress_flow_t *flow,
 
     /* the name asked for is dialled: it has to be one of the service's */
 
-    if (svc->resolution == NGX_EGRESS_DYNAMIC && !flow->addressed
+    if (svc->conf->resolution == NGX_EGRESS_DYNAMIC && !flow->addressed
         && !ngx_egress_service_has_host(svc, &flow->host))
     {
         flow->service = NULL;
@@ -483,14 +483,14 @@ ngx_egress_disagreement(ngx_egress_flow_t *flow)
         return NGX_EGRESS_SERVICE_BROKEN;
     }
 
-    if (flow->ech && svc->ech == NGX_EGRESS_ECH_DENY) {
+    if (flow->ech && svc->conf->ech == NGX_EGRESS_ECH_DENY) {
         return NGX_EGRESS_ECH_DENIED;
     }
 
     secure = (flow->protocol == NGX_EGRESS_PROTO_TLS
               || flow->protocol == NGX_EGRESS_PROTO_HTTPS);
 
-    if (!secure || flow->tls || svc->tls_mode != NGX_EGRESS_TLS_OFF) {
+    if (!secure || flow->tls || svc->conf->tls_mode != NGX_EGRESS_TLS_OFF) {
         return NGX_EGRESS_REASON_NONE;
     }
 
@@ -689,19 +689,19 @@ ngx_egress_flow_flags(ngx_egress_flow_t *flow, ngx_str_t *value)
 ngx_uint_t
 ngx_egress_originates(ngx_egress_flow_t *flow)
 {
-    return flow->service->tls_mode != NGX_EGRESS_TLS_OFF && !flow->tls;
+    return flow->service->conf->tls_mode != NGX_EGRESS_TLS_OFF && !flow->tls;
 }
 
 
 ngx_msec_t
 ngx_egress_connect_timeout(ngx_egress_flow_t *flow)
 {
-    return flow->service->connect_timeout;
+    return flow->service->conf->connect_timeout;
 }
 
 
 ngx_msec_t
 ngx_egress_idle_timeout(ngx_egress_flow_t *flow)
 {
-    return flow->service->idle_timeout;
+    return flow->service->conf->idle_timeout;
 }

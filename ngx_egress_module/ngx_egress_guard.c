@@ -301,7 +301,7 @@ ngx_egress_guard_check(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc,
     n = ngx_egress_guard_embedded(sin6->sin6_addr.s6_addr, list);
 
     if (n == NGX_ERROR) {
-        return svc->guard ? NGX_DECLINED : NGX_OK;
+        return svc->conf->guard ? NGX_DECLINED : NGX_OK;
     }
 
     ngx_memzero(&sin, sizeof(struct sockaddr_in));
@@ -380,12 +380,13 @@ ngx_egress_guard_judge(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc,
         return NGX_DECLINED;
     }
 
-    if (!svc->guard) {
+    if (!svc->conf->guard) {
         return NGX_OK;
     }
 
-    if (svc->exempt
-        && ngx_egress_guard_find(svc->exempt, sa) == NGX_EGRESS_RANGE_ALLOW)
+    if (svc->conf->exempt
+        && ngx_egress_guard_find(svc->conf->exempt, sa)
+           == NGX_EGRESS_RANGE_ALLOW)
     {
         return NGX_OK;
     }
@@ -397,7 +398,8 @@ ngx_egress_guard_judge(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc,
         return NGX_OK;
 
     case NGX_EGRESS_RANGE_PRIVATE:
-        return svc->location == NGX_EGRESS_INTERNAL ? NGX_OK : NGX_DECLINED;
+        return svc->conf->location == NGX_EGRESS_INTERNAL ? NGX_OK
+                                                          : NGX_DECLINED;
 
     default:
         return NGX_DECLINED;

@@ -62,7 +62,7 @@ ngx_egress_outlier_sweep(ngx_egress_service_t *svc)
             continue;
         }
 
-        if (svc->outlier && (ngx_msec_int_t) (now - state->ejected) < 0) {
+        if (svc->conf->outlier && (ngx_msec_int_t) (now - state->ejected) < 0) {
             continue;
         }
 
@@ -88,7 +88,7 @@ ngx_egress_outlier_sweeps(ngx_egress_service_t *svc, ngx_msec_t now)
 {
     ngx_msec_int_t  interval;
 
-    interval = svc->outlier ? svc->outlier->interval : 0;
+    interval = svc->conf->outlier ? svc->conf->outlier->interval : 0;
 
     return (ngx_msec_int_t) (now - svc->share->swept) >= interval;
 }
@@ -101,18 +101,18 @@ ngx_egress_outlier_returning(ngx_egress_service_t *svc,
     ngx_uint_t      percent;
     ngx_msec_int_t  elapsed;
 
-    if (svc->outlier == NULL || state->returned == 0) {
+    if (svc->conf->outlier == NULL || state->returned == 0) {
         return 0;
     }
 
     elapsed = (ngx_msec_int_t) (ngx_current_msec - state->returned);
     elapsed = ngx_max(elapsed, 0);
 
-    if (elapsed >= (ngx_msec_int_t) svc->outlier->interval) {
+    if (elapsed >= (ngx_msec_int_t) svc->conf->outlier->interval) {
         return 0;
     }
 
-    percent = (ngx_uint_t) elapsed * 100 / svc->outlier->interval;
+    percent = (ngx_uint_t) elapsed * 100 / svc->conf->outlier->interval;
     percent = ngx_max(percent, NGX_EGRESS_RETURN_PERCENT);
 
     return (ngx_uint_t) ngx_random() % 100 >= percent;
@@ -128,7 +128,7 @@ ngx_egress_outlier_count(ngx_egress_service_t *svc, ngx_egress_set_t *set,
     ngx_msec_t        time;
     struct sockaddr  *sa;
 
-    if (!ngx_egress_outlier_due(svc->outlier, state, outcome)
+    if (!ngx_egress_outlier_due(svc->conf->outlier, state, outcome)
         || state->ejected)
     {
         return;
@@ -204,7 +204,7 @@ ngx_egress_outlier_eject(ngx_egress_service_t *svc, ngx_egress_set_t *set,
     ngx_msec_t             time, max, now;
     ngx_egress_outlier_t  *outlier;
 
-    outlier = svc->outlier;
+    outlier = svc->conf->outlier;
 
     if (state->ejected) {
         return 0;

@@ -87,10 +87,10 @@ ngx_egress_connect(ngx_egress_flow_t *flow, ngx_peer_connection_t *pc)
 
     (void) ngx_atomic_fetch_add(&share->opened, 1);
 
-    if (flow->service->tcp_keepalive
+    if (flow->service->conf->tcp_keepalive
         && flow->peer->sockaddr->sa_family != AF_UNIX
         && ngx_egress_set_keepalive(own.connection,
-                                    flow->service->tcp_keepalive)
+                                    flow->service->conf->tcp_keepalive)
            != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ERR, flow->log, ngx_socket_errno,
@@ -176,7 +176,7 @@ ngx_egress_keep(ngx_egress_flow_t *flow, ngx_connection_t *c)
     ngx_queue_insert_head(&local->idle, &idle->queue);
     ngx_queue_insert_head(&ngx_egress_idles, &idle->all);
 
-    if (++local->nidle > (ngx_uint_t) flow->service->keepalive) {
+    if (++local->nidle > (ngx_uint_t) flow->service->conf->keepalive) {
         q = ngx_queue_last(&local->idle);
         ngx_egress_idle_close(ngx_queue_data(q, ngx_egress_idle_t, queue));
     }
@@ -194,14 +194,15 @@ ngx_egress_keeps(ngx_egress_flow_t *flow, ngx_connection_t *c)
 
     svc = flow->service;
 
-    if (svc->keepalive == 0 || flow->reach->state == NULL || c->pool == NULL
+    if (svc->conf->keepalive == 0 || flow->reach->state == NULL
+        || c->pool == NULL
         || ngx_terminate || ngx_exiting)
     {
         return 0;
     }
 
-    if (svc->requests_per_connection != NGX_EGRESS_UNLIMITED
-        && c->requests >= (ngx_uint_t) svc->requests_per_connection)
+    if (svc->conf->requests_per_connection != NGX_EGRESS_UNLIMITED
+        && c->requests >= (ngx_uint_t) svc->conf->requests_per_connection)
     {
         return 0;
     }
@@ -212,7 +213,7 @@ ngx_egress_keeps(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return 0;
     }
 
-    if (ngx_current_msec - c->start_time >= svc->keepalive_time
+    if (ngx_current_msec - c->start_time >= svc->conf->keepalive_time
         || !ngx_egress_tls_current(svc, c))
     {
         return 0;
@@ -349,8 +350,8 @@ ngx_egress_idle_start(ngx_egress_idle_t *idle)
     c->write->log = ngx_cycle->log;
     c->pool->log = ngx_cycle->log;
 
-    timeout = idle->svc->keepalive_timeout;
-    left = idle->svc->keepalive_time - (ngx_current_msec - c->start_time);
+    timeout = idle->svc->conf->keepalive_timeout;
+    left = idle->svc->conf->keepalive_time - (ngx_current_msec - c->start_time);
 
     ngx_add_timer(c->read, ngx_min(timeout, left));
 

@@ -63,7 +63,7 @@ ngx_egress_reach(ngx_egress_flow_t *flow)
 
     if (flow->subsystem == NGX_EGRESS_HTTP
         && ngx_egress_hold_add(flow->reach->hold, NGX_EGRESS_HOLD_REQUEST,
-                               svc->max_requests)
+                               svc->conf->max_requests)
            != NGX_OK)
     {
         return ngx_egress_reach_overflow(flow, "max_requests");
@@ -172,7 +172,7 @@ ngx_egress_reach_endpoints(ngx_egress_flow_t *flow)
 
     ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
 
-    if (flow->service->resolution != NGX_EGRESS_DYNAMIC) {
+    if (flow->service->conf->resolution != NGX_EGRESS_DYNAMIC) {
         rc = ngx_egress_reach_variant(flow);
 
     } else if (flow->addressed) {
@@ -425,7 +425,7 @@ ngx_egress_reach_slot(ngx_egress_flow_t *flow)
 
     if ((waits || svc->local->pending == 0)
         && (ngx_egress_hold_add(reach->hold, NGX_EGRESS_HOLD_CONNECTION,
-                                svc->max_connections)
+                                svc->conf->max_connections)
             == NGX_OK
             || ngx_egress_pool_take(flow, NULL) == NGX_OK))
     {
@@ -457,7 +457,9 @@ ngx_egress_reach_pending(ngx_egress_flow_t *flow)
 
     if (hold->flags & NGX_EGRESS_HOLD_PENDING) {
 
-        if (ngx_current_msec - flow->reach->since > svc->pending_timeout) {
+        if (ngx_current_msec - flow->reach->since
+            > svc->conf->pending_timeout)
+        {
             svc->local->pending--;
             ngx_egress_hold_drop(hold, NGX_EGRESS_HOLD_PENDING);
 
@@ -466,7 +468,7 @@ ngx_egress_reach_pending(ngx_egress_flow_t *flow)
 
     } else {
 
-        max = svc->max_pending;
+        max = svc->conf->max_pending;
 
         /* other processes close what is idle for as many more */
 
@@ -525,8 +527,8 @@ ngx_egress_tries(ngx_egress_flow_t *flow)
 
     svc = flow->service;
 
-    if (svc->retry) {
-        return svc->retry->attempts + 1;
+    if (svc->conf->retry) {
+        return svc->conf->retry->attempts + 1;
     }
 
     return NGX_EGRESS_TRIES;
@@ -559,7 +561,7 @@ ngx_egress_next_peer(ngx_egress_flow_t *flow)
         reach->state = NULL;
     }
 
-    peer = (svc->resolution == NGX_EGRESS_DYNAMIC)
+    peer = (svc->conf->resolution == NGX_EGRESS_DYNAMIC)
            ? ngx_egress_next_address(flow) : ngx_egress_next_endpoint(flow);
 
     if (peer == NULL) {
@@ -592,7 +594,7 @@ ngx_egress_retry(ngx_egress_flow_t *flow)
     svc = flow->service;
 
     if (ngx_egress_hold_add(flow->reach->hold, NGX_EGRESS_HOLD_RETRY,
-                            svc->max_retries)
+                            svc->conf->max_retries)
         == NGX_OK)
     {
         return NGX_OK;
@@ -631,7 +633,7 @@ ngx_egress_next_address(ngx_egress_flow_t *flow)
 
     ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
 
-    if (flow->next >= flow->npeers && flow->service->retry) {
+    if (flow->next >= flow->npeers && flow->service->conf->retry) {
         flow->next = 0;
     }
 
@@ -820,7 +822,7 @@ ngx_egress_choose_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
 
     member = ngx_egress_untried_member(flow, set);
 
-    if (member || flow->service->retry == NULL || reach->ntried == 0) {
+    if (member || flow->service->conf->retry == NULL || reach->ntried == 0) {
         return member;
     }
 
@@ -971,14 +973,14 @@ ngx_egress_key(ngx_egress_flow_t *flow)
     reach = flow->reach;
     reach->keyed = 1;
 
-    if (flow->service->balance != NGX_EGRESS_HASH) {
+    if (flow->service->conf->balance != NGX_EGRESS_HASH) {
         return;
     }
 
-    part = flow->service->hash_key->elts;
+    part = flow->service->conf->hash_key->elts;
     key = 0xcbf29ce484222325ULL;
 
-    for (i = 0; i < flow->service->hash_key->nelts; i++) {
+    for (i = 0; i < flow->service->conf->hash_key->nelts; i++) {
 
         value = part[i].text;
 
@@ -1007,14 +1009,15 @@ ngx_egress_key(ngx_egress_flow_t *flow)
 ngx_uint_t
 ngx_egress_has_retry(ngx_egress_flow_t *flow)
 {
-    return flow->service->retry != NULL;
+    return flow->service->conf->retry != NULL;
 }
 
 
 ngx_msec_t
 ngx_egress_try_timeout(ngx_egress_flow_t *flow)
 {
-    return flow->service->retry ? flow->service->retry->per_try_timeout : 0;
+    return flow->service->conf->retry
+               ? flow->service->conf->retry->per_try_timeout : 0;
 }
 
 
@@ -1030,7 +1033,7 @@ ngx_egress_may_retry(ngx_egress_flow_t *flow, ngx_uint_t status,
     ngx_uint_t           i, mask, *statuses;
     ngx_egress_retry_t  *retry;
 
-    retry = flow->service->retry;
+    retry = flow->service->conf->retry;
 
     if (sent && !idempotent) {
         return 0;
@@ -1103,7 +1106,7 @@ ngx_egress_outcome(ngx_egress_flow_t *flow, ngx_uint_t outcome)
         (void) ngx_atomic_fetch_add(&state->errors, 1);
     }
 
-    if (svc->outlier == NULL) {
+    if (svc->conf->outlier == NULL) {
         return;
     }
 

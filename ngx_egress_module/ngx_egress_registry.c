@@ -19,15 +19,15 @@ static ngx_int_t ngx_egress_index_names(ngx_cycle_t *cycle,
 static ngx_int_t ngx_egress_index_hosts(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf);
 static ngx_int_t ngx_egress_index_service(ngx_cycle_t *cycle,
-    ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
-static ngx_int_t ngx_egress_service_complete(ngx_cycle_t *cycle,
+    ngx_egress_conf_t *ecf, ngx_uint_t number);
+static ngx_int_t ngx_egress_service_init(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
 static ngx_uint_t ngx_egress_service_resolution(ngx_egress_service_t *svc);
-static const char *ngx_egress_service_flaw(ngx_egress_conf_t *ecf,
-    ngx_egress_service_t *svc);
+static const char *ngx_egress_service_flaw(ngx_egress_service_t *svc);
 static const char *ngx_egress_service_endpoints_flaw(
     ngx_egress_service_t *svc);
 static const char *ngx_egress_service_hosts_flaw(ngx_egress_service_t *svc);
+static ngx_uint_t ngx_egress_service_resolves(ngx_egress_service_t *svc);
 static ngx_int_t ngx_egress_service_tls(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
 
@@ -45,10 +45,11 @@ ngx_egress_service_t *
 ngx_egress_find_service(ngx_cycle_t *cycle, ngx_str_t *host, in_port_t port,
     ngx_uint_t *protocol, in_port_t *target)
 {
-    u_char              *p, *last;
-    ngx_str_t            suffix;
-    ngx_egress_conf_t   *ecf;
-    ngx_egress_entry_t  *entry;
+    u_char                *p, *last;
+    ngx_str_t              suffix;
+    ngx_egress_conf_t     *ecf;
+    ngx_egress_port_t     *settings;
+    ngx_egress_service_t  *svc;
 
     ecf = ngx_egress_get_core_conf(cycle);
 
@@ -58,9 +59,9 @@ ngx_egress_find_service(ngx_cycle_t *cycle, ngx_str_t *host, in_port_t port,
         return NULL;
     }
 
-    entry = ngx_egress_index_find(&ecf->index, host, port, 0);
+    svc = ngx_egress_index_find(&ecf->index, host, port, 0, &settings);
 
-    if (entry == NULL && ecf->index.wildcards) {
+    if (svc == NULL && ecf->index.wildcards) {
         last = host->data + host->len;
 
         for (p = host->data; p < last; p++) {
@@ -71,29 +72,29 @@ ngx_egress_find_service(ngx_cycle_t *cycle, ngx_str_t *host, in_port_t port,
             suffix.data = p + 1;
             suffix.len = last - suffix.data;
 
-            entry = ngx_egress_index_find(&ecf->index, &suffix, port, 1);
-            if (entry) {
+            svc = ngx_egress_index_find(&ecf->index, &suffix, port, 1,
+                                        &settings);
+            if (svc) {
                 break;
             }
         }
     }
 
-    if (entry == NULL) {
+    if (svc == NULL) {
         return NULL;
     }
 
-    *protocol = entry->settings->protocol;
-    *target = entry->settings->target;
+    *protocol = settings->protocol;
+    *target = settings->target;
 
-    return entry->service;
+    return svc;
 }
 
 
 ngx_egress_service_t *
 ngx_egress_find_name(ngx_cycle_t *cycle, ngx_str_t *name)
 {
-    ngx_egress_conf_t   *ecf;
-    ngx_egress_entry_t  *entry;
+    ngx_egress_conf_t  *ecf;
 
     ecf = ngx_egress_get_core_conf(cycle);
 
@@ -101,9 +102,8 @@ ngx_egress_find_name(ngx_cycle_t *cycle, ngx_str_t *name)
         return NULL;
     }
 
-    entry = ngx_egress_index_find(&ecf->names, name, NGX_EGRESS_NO_PORT, 0);
-
-    return entry ? entry->service : NULL;
+    return ngx_egress_index_find(&ecf->names, name, NGX_EGRESS_NO_PORT, 0,
+                                 NULL);
 }
 
 
@@ -213,19 +213,20 @@ ngx_egress_valid_host(ngx_str_t *host, ngx_uint_t wildcard)
 }
 
 
-ngx_egress_entry_t *
+ngx_egress_service_t *
 ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
-    in_port_t port, ngx_uint_t wildcard)
+    in_port_t port, ngx_uint_t wildcard, ngx_egress_port_t **settings)
 {
-    uint32_t             hash;
-    ngx_egress_entry_t  *entry;
+    uint32_t               hash, n;
+    ngx_egress_entry_t    *entry;
+    ngx_egress_service_t  *svc;
 
     hash = ngx_murmur_hash2(host->data, host->len) + port;
 
-    for (entry = index->buckets[hash & index->mask];
-         entry;
-         entry = entry->next)
-    {
+    for (n = index->buckets[hash & index->mask]; n; n = entry->next) {
+
+        entry = &index->entries[n - 1];
+
         if (entry->hash == hash
             && entry->port == port
             && entry->wildcard == wildcard
@@ -234,7 +235,14 @@ ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
                           host->len)
                == 0)
         {
-            return entry;
+            svc = index->services[entry->service];
+
+            if (settings) {
+                *settings = (ngx_egress_port_t *) svc->ports->elts
+                            + entry->nport;
+            }
+
+            return svc;
         }
     }
 
@@ -245,7 +253,8 @@ ngx_egress_index_find(ngx_egress_index_t *index, ngx_str_t *host,
 void
 ngx_egress_index_insert(ngx_egress_index_t *index, ngx_egress_entry_t *entry)
 {
-    ngx_uint_t  skip;
+    uint32_t    *bucket;
+    ngx_uint_t   skip;
 
     skip = 2 * entry->wildcard;
 
@@ -253,27 +262,34 @@ ngx_egress_index_insert(ngx_egress_index_t *index, ngx_egress_entry_t *entry)
                                    entry->host->len - skip)
                   + entry->port;
 
-    entry->next = index->buckets[entry->hash & index->mask];
-    index->buckets[entry->hash & index->mask] = entry;
+    bucket = &index->buckets[entry->hash & index->mask];
 
+    entry->next = *bucket;
+
+    index->entries[index->n++] = *entry;
     index->wildcards += entry->wildcard;
+
+    *bucket = (uint32_t) index->n;
 }
 
 
 ngx_int_t
 ngx_egress_index_create(ngx_pool_t *pool, ngx_egress_index_t *index,
-    ngx_uint_t n)
+    ngx_array_t *services, ngx_uint_t n)
 {
     ngx_uint_t  size;
 
     for (size = 16; size < n; size *= 2) { /* void */ }
 
-    index->buckets = ngx_pcalloc(pool, size * sizeof(ngx_egress_entry_t *));
-    if (index->buckets == NULL) {
+    index->buckets = ngx_pcalloc(pool, size * sizeof(uint32_t));
+    index->entries = ngx_palloc(pool, n * sizeof(ngx_egress_entry_t));
+
+    if (index->buckets == NULL || index->entries == NULL) {
         return NGX_ERROR;
     }
 
     index->mask = size - 1;
+    index->services = services->elts;
 
     return NGX_OK;
 }
@@ -285,10 +301,12 @@ ngx_egress_registry_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     ngx_uint_t              i;
     ngx_egress_service_t  **svc;
 
+    ngx_egress_intern_free(&ecf->intern);
+
     svc = ecf->services.elts;
 
     for (i = 0; i < ecf->services.nelts; i++) {
-        if (ngx_egress_service_complete(cycle, ecf, svc[i]) != NGX_OK) {
+        if (ngx_egress_service_init(cycle, ecf, svc[i]) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -301,16 +319,20 @@ ngx_egress_registry_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
         return NGX_ERROR;
     }
 
-    ngx_egress_traffic_create(&ecf->any);
-
     ngx_str_set(&ecf->any.name, "allow_any");
-    ecf->any.resolution = NGX_EGRESS_DYNAMIC;
-    ecf->any.location = NGX_EGRESS_EXTERNAL;
-    ecf->any.ech = NGX_EGRESS_ECH_ALLOW;
-    ecf->any.guard = 1;
-    ecf->any.tls_mode = NGX_EGRESS_TLS_OFF;
-    ecf->any.connect_timeout = 10000;
-    ecf->any.keepalive = 0;
+    ecf->any.conf = &ecf->any_conf;
+
+    ngx_egress_traffic_create(&ecf->any_conf);
+
+    ecf->any_conf.resolution = NGX_EGRESS_DYNAMIC;
+    ecf->any_conf.location = NGX_EGRESS_EXTERNAL;
+    ecf->any_conf.ech = NGX_EGRESS_ECH_ALLOW;
+    ecf->any_conf.guard = 1;
+    ecf->any_conf.tls_mode = NGX_EGRESS_TLS_OFF;
+    ecf->any_conf.connect_timeout = 10000;
+    ecf->any_conf.keepalive = 0;
+
+    ngx_egress_traffic_defaults(&ecf->any_conf);
 
     if (ngx_egress_traffic_init(cycle, ecf, &ecf->any) != NGX_OK) {
         return NGX_ERROR;
@@ -330,10 +352,10 @@ static ngx_int_t
 ngx_egress_index_names(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 {
     ngx_uint_t              i;
-    ngx_egress_entry_t     *entry, *other;
-    ngx_egress_service_t  **svc;
+    ngx_egress_entry_t      entry;
+    ngx_egress_service_t  **svc, *other;
 
-    if (ngx_egress_index_create(cycle->pool, &ecf->names,
+    if (ngx_egress_index_create(cycle->pool, &ecf->names, &ecf->services,
                                 ecf->services.nelts)
         != NGX_OK)
     {
@@ -345,26 +367,23 @@ ngx_egress_index_names(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     for (i = 0; i < ecf->services.nelts; i++) {
 
         other = ngx_egress_index_find(&ecf->names, &svc[i]->name,
-                                      NGX_EGRESS_NO_PORT, 0);
+                                      NGX_EGRESS_NO_PORT, 0, NULL);
         if (other) {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                           "duplicate service \"%V\" in %s:%ui, "
                           "previously in %s:%ui", &svc[i]->name,
                           svc[i]->file, svc[i]->line,
-                          other->service->file, other->service->line);
+                          other->file, other->line);
             return NGX_ERROR;
         }
 
-        entry = ngx_pcalloc(cycle->pool, sizeof(ngx_egress_entry_t));
-        if (entry == NULL) {
-            return NGX_ERROR;
-        }
+        ngx_memzero(&entry, sizeof(ngx_egress_entry_t));
 
-        entry->port = NGX_EGRESS_NO_PORT;
-        entry->host = &svc[i]->name;
-        entry->service = svc[i];
+        entry.port = NGX_EGRESS_NO_PORT;
+        entry.host = &svc[i]->name;
+        entry.service = i;
 
-        ngx_egress_index_insert(&ecf->names, entry);
+        ngx_egress_index_insert(&ecf->names, &entry);
     }
 
     return NGX_OK;
@@ -381,19 +400,21 @@ ngx_egress_index_hosts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
     n = 0;
 
     for (i = 0; i < ecf->services.nelts; i++) {
-        if (svc[i]->hosts) {
+        if (svc[i]->hosts && svc[i]->conf->lookup) {
             n += svc[i]->hosts->nelts * svc[i]->ports->nelts;
         }
     }
 
-    if (ngx_egress_index_create(cycle->pool, &ecf->index, n) != NGX_OK) {
+    if (ngx_egress_index_create(cycle->pool, &ecf->index, &ecf->services, n)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     for (i = 0; i < ecf->services.nelts; i++) {
 
-        if (svc[i]->lookup && svc[i]->hosts
-            && ngx_egress_index_service(cycle, ecf, svc[i]) != NGX_OK)
+        if (svc[i]->conf->lookup && svc[i]->hosts
+            && ngx_egress_index_service(cycle, ecf, i) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -405,12 +426,15 @@ ngx_egress_index_hosts(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf)
 
 static ngx_int_t
 ngx_egress_index_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
-    ngx_egress_service_t *svc)
+    ngx_uint_t number)
 {
-    ngx_str_t            host, *hosts;
-    ngx_uint_t           i, n, wildcard;
-    ngx_egress_port_t   *ports;
-    ngx_egress_entry_t  *entry, *other;
+    ngx_str_t              host, *hosts;
+    ngx_uint_t             i, n, wildcard;
+    ngx_egress_port_t     *ports;
+    ngx_egress_entry_t     entry;
+    ngx_egress_service_t  *svc, *other;
+
+    svc = ((ngx_egress_service_t **) ecf->services.elts)[number];
 
     hosts = svc->hosts->elts;
     ports = svc->ports->elts;
@@ -425,7 +449,7 @@ ngx_egress_index_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
         for (n = 0; n < svc->ports->nelts; n++) {
 
             other = ngx_egress_index_find(&ecf->index, &host, ports[n].port,
-                                          wildcard);
+                                          wildcard, NULL);
             if (other) {
                 ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                               "duplicate host \"%V\" and port %ui "
@@ -433,22 +457,19 @@ ngx_egress_index_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
                               "previously in %s:%ui",
                               &hosts[i], (ngx_uint_t) ports[n].port,
                               &svc->name, svc->file, svc->line,
-                              other->service->file, other->service->line);
+                              other->file, other->line);
                 return NGX_ERROR;
             }
 
-            entry = ngx_palloc(cycle->pool, sizeof(ngx_egress_entry_t));
-            if (entry == NULL) {
-                return NGX_ERROR;
-            }
+            ngx_memzero(&entry, sizeof(ngx_egress_entry_t));
 
-            entry->port = ports[n].port;
-            entry->wildcard = wildcard;
-            entry->host = &hosts[i];
-            entry->settings = &ports[n];
-            entry->service = svc;
+            entry.port = ports[n].port;
+            entry.wildcard = wildcard;
+            entry.host = &hosts[i];
+            entry.nport = n;
+            entry.service = number;
 
-            ngx_egress_index_insert(&ecf->index, entry);
+            ngx_egress_index_insert(&ecf->index, &entry);
         }
     }
 
@@ -456,27 +477,63 @@ ngx_egress_index_service(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
 }
 
 
-static ngx_int_t
-ngx_egress_service_complete(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
-    ngx_egress_service_t *svc)
+ngx_int_t
+ngx_egress_service_complete(ngx_egress_draft_t *draft, ngx_log_t *log)
 {
-    const char  *flaw;
+    const char                 *flaw;
+    ngx_egress_service_t       *svc;
+    ngx_egress_service_conf_t  *conf;
 
-    ngx_conf_init_uint_value(svc->resolution,
+    svc = &draft->svc;
+    conf = &draft->conf;
+
+    ngx_conf_init_uint_value(conf->resolution,
                              ngx_egress_service_resolution(svc));
-    ngx_conf_init_uint_value(svc->location, NGX_EGRESS_EXTERNAL);
-    ngx_conf_init_uint_value(svc->ech, NGX_EGRESS_ECH_DENY);
-    ngx_conf_init_uint_value(svc->tls_mode, NGX_EGRESS_TLS_OFF);
-    ngx_conf_init_value(svc->lookup, 1);
-    ngx_conf_init_value(svc->guard, 1);
-    ngx_conf_init_msec_value(svc->connect_timeout, 10000);
+    ngx_conf_init_uint_value(conf->location, NGX_EGRESS_EXTERNAL);
+    ngx_conf_init_uint_value(conf->ech, NGX_EGRESS_ECH_DENY);
+    ngx_conf_init_uint_value(conf->tls_mode, NGX_EGRESS_TLS_OFF);
+    ngx_conf_init_value(conf->lookup, 1);
+    ngx_conf_init_value(conf->guard, 1);
+    ngx_conf_init_msec_value(conf->connect_timeout, 10000);
 
-    flaw = ngx_egress_service_flaw(ecf, svc);
+    flaw = ngx_egress_service_flaw(svc);
 
     if (flaw) {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
                       "service \"%V\" %s in %s:%ui",
                       &svc->name, flaw, svc->file, svc->line);
+        return NGX_ERROR;
+    }
+
+    ngx_egress_traffic_defaults(conf);
+
+    ngx_conf_init_value(draft->tls.verify, 1);
+
+    if (draft->tls.protocols == 0) {
+        draft->tls.protocols = NGX_CONF_BITMASK_SET|NGX_SSL_TLSv1_2
+                               |NGX_SSL_TLSv1_3;
+    }
+
+    if (draft->tls.trusted.len == 0) {
+        ngx_str_set(&draft->tls.trusted, "system");
+    }
+
+    if (conf->tls_mode != NGX_EGRESS_TLS_OFF) {
+        conf->tls = &draft->tls;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_service_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
+    ngx_egress_service_t *svc)
+{
+    if (ecf->resolver == NULL && ngx_egress_service_resolves(svc)) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "service \"%V\" must have \"resolver\" in \"egress\" "
+                      "in %s:%ui", &svc->name, svc->file, svc->line);
         return NGX_ERROR;
     }
 
@@ -500,7 +557,7 @@ ngx_egress_service_resolution(ngx_egress_service_t *svc)
 
 
 static const char *
-ngx_egress_service_flaw(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc)
+ngx_egress_service_flaw(ngx_egress_service_t *svc)
 {
     const char  *flaw;
 
@@ -523,24 +580,26 @@ ngx_egress_service_flaw(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc)
         return flaw;
     }
 
-    if (svc->tls_mode != NGX_EGRESS_TLS_OFF && svc->hosts == NULL
-        && (svc->tls == NULL
-            || (svc->tls->name.len == 0 && svc->tls->san == NULL
-                && svc->tls->verify != 0)))
+    if (svc->conf->tls_mode != NGX_EGRESS_TLS_OFF && svc->hosts == NULL
+        && (svc->conf->tls == NULL
+            || (svc->conf->tls->name.len == 0 && svc->conf->tls->san == NULL
+                && svc->conf->tls->verify != 0)))
     {
         return "with \"tls\" must have \"host\", \"tls_name\", "
                "\"tls_san\" or \"tls_verify off\"";
     }
 
-    /* a service of addresses only resolves nothing */
+    return NULL;
+}
 
-    if (svc->resolution == NGX_EGRESS_STATIC
-        || (svc->resolution == NGX_EGRESS_DYNAMIC && svc->hosts == NULL))
-    {
-        return NULL;
-    }
 
-    return ecf->resolver ? NULL : "must have \"resolver\" in \"egress\"";
+/* a service of addresses only resolves nothing */
+
+static ngx_uint_t
+ngx_egress_service_resolves(ngx_egress_service_t *svc)
+{
+    return svc->conf->resolution == NGX_EGRESS_DNS
+           || (svc->conf->resolution == NGX_EGRESS_DYNAMIC && svc->hosts);
 }
 
 
@@ -550,7 +609,7 @@ ngx_egress_service_endpoints_flaw(ngx_egress_service_t *svc)
     ngx_uint_t              i;
     ngx_egress_endpoint_t  *ep;
 
-    if (svc->resolution == NGX_EGRESS_DYNAMIC) {
+    if (svc->conf->resolution == NGX_EGRESS_DYNAMIC) {
         return "with \"resolution dynamic\" has no use for \"endpoint\"";
     }
 
@@ -558,7 +617,7 @@ ngx_egress_service_endpoints_flaw(ngx_egress_service_t *svc)
 
     for (i = 0; i < svc->endpoints->nelts; i++) {
 
-        if (svc->resolution == NGX_EGRESS_STATIC) {
+        if (svc->conf->resolution == NGX_EGRESS_STATIC) {
             if (ep[i].sockaddr == NULL) {
                 return "with \"resolution static\" has an endpoint "
                        "that is not an IP address: a name must have "
@@ -586,11 +645,11 @@ ngx_egress_service_hosts_flaw(ngx_egress_service_t *svc)
     ngx_str_t   *hosts;
     ngx_uint_t   i;
 
-    if (svc->resolution == NGX_EGRESS_STATIC) {
+    if (svc->conf->resolution == NGX_EGRESS_STATIC) {
         return "with \"resolution static\" must have \"endpoint\"";
     }
 
-    if (svc->resolution == NGX_EGRESS_DYNAMIC) {
+    if (svc->conf->resolution == NGX_EGRESS_DYNAMIC) {
         return NULL;
     }
 
@@ -616,13 +675,12 @@ static ngx_int_t
 ngx_egress_service_tls(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc)
 {
-    ngx_str_t         *broken;
-    ngx_uint_t         level;
-    ngx_egress_tls_t  *tls;
+    ngx_str_t   *broken;
+    ngx_uint_t   level;
 
-    if (svc->tls_mode == NGX_EGRESS_TLS_OFF) {
+    if (svc->conf->tls_mode == NGX_EGRESS_TLS_OFF) {
 
-        if (svc->tls) {
+        if (svc->conf->tls) {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                           "service \"%V\" has TLS settings and \"tls off\" "
                           "in %s:%ui", &svc->name, svc->file, svc->line);
@@ -630,28 +688,6 @@ ngx_egress_service_tls(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
         }
 
         return NGX_OK;
-    }
-
-    if (svc->tls == NULL) {
-        svc->tls = ngx_pcalloc(cycle->pool, sizeof(ngx_egress_tls_t));
-        if (svc->tls == NULL) {
-            return NGX_ERROR;
-        }
-
-        svc->tls->verify = NGX_CONF_UNSET;
-    }
-
-    tls = svc->tls;
-
-    ngx_conf_init_value(tls->verify, 1);
-
-    if (tls->protocols == 0) {
-        tls->protocols = NGX_CONF_BITMASK_SET|NGX_SSL_TLSv1_2
-                         |NGX_SSL_TLSv1_3;
-    }
-
-    if (tls->trusted.len == 0) {
-        ngx_str_set(&tls->trusted, "system");
     }
 
     if (ngx_egress_tls_init(cycle, ecf, svc) != NGX_OK) {

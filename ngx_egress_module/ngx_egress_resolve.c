@@ -134,11 +134,11 @@ ngx_egress_name_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
 
         if (gen) {
             zone->asked -= (name->gen == 0);
-            name->gen = gen;
+            name->gen = (uint32_t) gen;
 
             /* a reload may be how somebody mends DNS */
 
-            name->retry = ngx_current_msec;
+            name->pause = 0;
         }
 
         return name;
@@ -159,9 +159,9 @@ ngx_egress_name_add(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
     }
 
     name->hash = hash;
-    name->gen = gen;
-    name->born = gen;
-    name->len = text->len;
+    name->gen = (uint32_t) gen;
+    name->born = (uint32_t) gen;
+    name->len = (unsigned) text->len;
     ngx_memcpy(name->text, text->data, text->len);
 
     bucket = &zone->names[hash & zone->mask];
@@ -438,7 +438,9 @@ ngx_egress_name_check(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
 
     if (!ngx_egress_name_busy(ecf, name, now)) {
 
-        if (name->failures && (ngx_msec_int_t) (name->retry - now) > 0) {
+        if (name->failures
+            && (ngx_msec_int_t) (name->started + name->pause - now) > 0)
+        {
 
             if (ngx_egress_name_usable(ecf, name, now)) {
                 return NGX_OK;
@@ -536,6 +538,7 @@ ngx_egress_name_begin(ngx_egress_name_t *name, ngx_msec_t now)
                    && (ngx_msec_int_t) (name->used - name->answered) > 0);
     name->pid = ngx_pid;
     name->started = now;
+    name->pause = 0;
     name->lookups++;
 }
 
@@ -719,7 +722,7 @@ static void
 ngx_egress_lookup_store(ngx_egress_conf_t *ecf, ngx_slab_pool_t *shpool,
     ngx_egress_name_t *name, ngx_egress_answer_t *answer, ngx_msec_t ttl)
 {
-    ngx_msec_t            now;
+    ngx_msec_t            now, lead;
     ngx_egress_answer_t  *old;
 
     now = ngx_current_msec;
@@ -754,8 +757,9 @@ ngx_egress_lookup_store(ngx_egress_conf_t *ecf, ngx_slab_pool_t *shpool,
 
     /* not all names at once, and the resolver needs its time */
 
-    name->refresh = now + ttl - ttl / 20 - (ngx_msec_t) ngx_random()
-                                           % (ttl / 10 + 1);
+    lead = ttl / 20 + (ngx_msec_t) ngx_random() % (ttl / 10 + 1);
+
+    name->lead = (uint32_t) ngx_min(lead, NGX_MAX_UINT32_VALUE);
     name->pid = 0;
 }
 
@@ -770,10 +774,9 @@ ngx_egress_lookup_failed(ngx_egress_name_t *name, ngx_msec_t now)
     delay = NGX_EGRESS_BACKOFF << ngx_min(name->failures, 5);
     delay = ngx_min(delay, NGX_EGRESS_BACKOFF_MAX);
 
-    name->failures++;
+    name->failures += (name->failures < NGX_EGRESS_FAILURES_MAX);
     name->errors++;
-    name->retry = now + delay - (ngx_msec_t) ngx_random() % (delay / 5);
-    name->refresh = name->retry;
+    name->pause = (uint32_t) (delay - (ngx_msec_t) ngx_random() % (delay / 5));
 
     /* the pause is counted from here, however long the lookup took */
 
@@ -988,8 +991,13 @@ static ngx_uint_t
 ngx_egress_names_due(ngx_egress_conf_t *ecf, ngx_egress_name_t *name,
     ngx_msec_t now)
 {
+    ngx_msec_t  refresh;
+
+    refresh = name->failures ? name->started + name->pause
+                             : name->expires - name->lead;
+
     return ngx_egress_name_usable(ecf, name, now)
-           && (ngx_msec_int_t) (now - name->refresh) >= 0
+           && (ngx_msec_int_t) (now - refresh) >= 0
            && (ngx_msec_int_t) (name->used - name->answered) > 0
            && !ngx_egress_name_busy(ecf, name, now);
 }

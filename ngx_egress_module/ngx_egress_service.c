@@ -10,9 +10,20 @@
 #include <ngx_egress_core.h>
 
 
-static ngx_egress_service_t *ngx_egress_create_service(ngx_pool_t *pool);
-static ngx_egress_tls_t *ngx_egress_service_get_tls(ngx_conf_t *cf,
-    ngx_egress_service_t *svc);
+static void ngx_egress_draft_init(ngx_conf_t *cf, ngx_egress_draft_t *draft);
+static ngx_int_t ngx_egress_draft_save(ngx_conf_t *cf, ngx_egress_conf_t *ecf,
+    ngx_egress_draft_t *draft);
+static ngx_int_t ngx_egress_draft_conf(ngx_conf_t *cf,
+    ngx_egress_intern_t *in, ngx_egress_service_conf_t *conf);
+static ngx_int_t ngx_egress_draft_retry(ngx_conf_t *cf,
+    ngx_egress_intern_t *in, ngx_egress_service_conf_t *conf);
+static ngx_int_t ngx_egress_draft_key(ngx_conf_t *cf,
+    ngx_egress_intern_t *in, ngx_egress_service_conf_t *conf);
+static ngx_int_t ngx_egress_draft_tls(ngx_conf_t *cf, ngx_egress_intern_t *in,
+    ngx_egress_tls_t *tls);
+static ngx_int_t ngx_egress_draft_hosts(ngx_conf_t *cf,
+    ngx_egress_draft_t *draft);
+static ngx_egress_tls_t *ngx_egress_service_get_tls(void *conf);
 static char *ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_egress_port(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_egress_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -142,35 +153,35 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_egress_service_enum,
       0,
-      offsetof(ngx_egress_service_t, resolution),
+      offsetof(ngx_egress_draft_t, conf.resolution),
       &ngx_egress_resolutions },
 
     { ngx_string("location"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_egress_service_enum,
       0,
-      offsetof(ngx_egress_service_t, location),
+      offsetof(ngx_egress_draft_t, conf.location),
       &ngx_egress_locations },
 
     { ngx_string("ech"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_egress_service_enum,
       0,
-      offsetof(ngx_egress_service_t, ech),
+      offsetof(ngx_egress_draft_t, conf.ech),
       &ngx_egress_ech_modes },
 
     { ngx_string("connect_timeout"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       0,
-      offsetof(ngx_egress_service_t, connect_timeout),
+      offsetof(ngx_egress_draft_t, conf.connect_timeout),
       &ngx_egress_not_zero_post },
 
     { ngx_string("idle_timeout"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       0,
-      offsetof(ngx_egress_service_t, idle_timeout),
+      offsetof(ngx_egress_draft_t, conf.idle_timeout),
       NULL },
 
     { ngx_string("tcp_keepalive"),
@@ -191,56 +202,56 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       0,
-      offsetof(ngx_egress_service_t, max_connections),
+      offsetof(ngx_egress_draft_t, conf.max_connections),
       &ngx_egress_one_or_more },
 
     { ngx_string("max_pending"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE12,
       ngx_egress_conf_max_pending,
       0,
-      offsetof(ngx_egress_service_t, max_pending),
+      offsetof(ngx_egress_draft_t, conf.max_pending),
       NULL },
 
     { ngx_string("max_requests"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       0,
-      offsetof(ngx_egress_service_t, max_requests),
+      offsetof(ngx_egress_draft_t, conf.max_requests),
       &ngx_egress_one_or_more },
 
     { ngx_string("max_retries"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       0,
-      offsetof(ngx_egress_service_t, max_retries),
+      offsetof(ngx_egress_draft_t, conf.max_retries),
       NULL },
 
     { ngx_string("requests_per_connection"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       0,
-      offsetof(ngx_egress_service_t, requests_per_connection),
+      offsetof(ngx_egress_draft_t, conf.requests_per_connection),
       &ngx_egress_one_or_more },
 
     { ngx_string("keepalive"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       0,
-      offsetof(ngx_egress_service_t, keepalive),
+      offsetof(ngx_egress_draft_t, conf.keepalive),
       NULL },
 
     { ngx_string("keepalive_timeout"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       0,
-      offsetof(ngx_egress_service_t, keepalive_timeout),
+      offsetof(ngx_egress_draft_t, conf.keepalive_timeout),
       NULL },
 
     { ngx_string("keepalive_time"),
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       0,
-      offsetof(ngx_egress_service_t, keepalive_time),
+      offsetof(ngx_egress_draft_t, conf.keepalive_time),
       NULL },
 
     { ngx_string("retry"),
@@ -261,7 +272,7 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
       0,
-      offsetof(ngx_egress_service_t, lookup),
+      offsetof(ngx_egress_draft_t, conf.lookup),
       NULL },
 
     { ngx_string("source"),
@@ -282,7 +293,7 @@ static ngx_command_t  ngx_egress_registry_commands[] = {
       NGX_EGRESS_SERVICE_CONF|NGX_CONF_TAKE1,
       ngx_egress_service_enum,
       0,
-      offsetof(ngx_egress_service_t, tls_mode),
+      offsetof(ngx_egress_draft_t, conf.tls_mode),
       &ngx_egress_tls_modes },
 
     { ngx_string("tls_certificate"),
@@ -410,15 +421,10 @@ ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_egress_conf_t *ecf = conf;
 
-    char                   *rv;
-    ngx_str_t              *value;
-    ngx_conf_t              save;
-    ngx_egress_service_t   *svc, **p;
-
-    svc = ngx_egress_create_service(cf->pool);
-    if (svc == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    char                *rv;
+    ngx_str_t           *value;
+    ngx_conf_t           save;
+    ngx_egress_draft_t   draft;
 
     value = cf->args->elts;
 
@@ -428,23 +434,18 @@ ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    svc->name = value[1];
-    svc->file = cf->conf_file->file.name.data;
-    svc->line = cf->conf_file->line;
+    ngx_egress_draft_init(cf, &draft);
 
-    p = ngx_array_push(&ecf->services);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *p = svc;
+    draft.svc.name = value[1];
+    draft.svc.file = cf->conf_file->file.name.data;
+    draft.svc.line = cf->conf_file->line;
 
     /*
-     * the directives of the block find the service in the registry module's
+     * the directives of the block find the draft in the registry module's
      * slot, which is not used for anything else
      */
 
-    ecf->conf[ngx_egress_registry_module.ctx_index] = svc;
+    ecf->conf[ngx_egress_registry_module.ctx_index] = &draft;
 
     save = *cf;
 
@@ -456,58 +457,260 @@ ngx_egress_service_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ecf->conf[ngx_egress_registry_module.ctx_index] = NULL;
 
-    return rv;
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    if (ngx_egress_draft_hosts(cf, &draft) != NGX_OK
+        || ngx_egress_service_complete(&draft, cf->log) != NGX_OK
+        || ngx_egress_draft_save(cf, ecf, &draft) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 
-static ngx_egress_service_t *
-ngx_egress_create_service(ngx_pool_t *pool)
+static void
+ngx_egress_draft_init(ngx_conf_t *cf, ngx_egress_draft_t *draft)
 {
-    ngx_egress_service_t  *svc;
-
-    svc = ngx_pcalloc(pool, sizeof(ngx_egress_service_t));
-    if (svc == NULL) {
-        return NULL;
-    }
+    ngx_memzero(draft, sizeof(ngx_egress_draft_t));
 
     /*
-     * set by ngx_pcalloc():
+     * set by ngx_memzero():
      *
-     *     svc->source, broken = { 0, NULL }
-     *     svc->hosts, ports, endpoints, cidrs, subsets, hash_key = NULL
-     *     svc->tcp_keepalive, outlier, retry, exempt, tls = NULL
-     *     svc->variants = NULL, nvariants = 0
+     *     svc.source, conf.broken = { 0, NULL }
+     *     svc.hosts, ports, endpoints, cidrs, subsets = NULL
+     *     svc.variants = NULL, nvariants = 0
+     *     conf.tcp_keepalive, outlier, retry, exempt, hash_key, tls = NULL
      */
 
-    svc->resolution = NGX_CONF_UNSET_UINT;
-    svc->location = NGX_CONF_UNSET_UINT;
-    svc->ech = NGX_CONF_UNSET_UINT;
-    svc->tls_mode = NGX_CONF_UNSET_UINT;
-    svc->lookup = NGX_CONF_UNSET;
-    svc->guard = NGX_CONF_UNSET;
-    svc->connect_timeout = NGX_CONF_UNSET_MSEC;
+    draft->svc.conf = &draft->conf;
 
-    ngx_egress_traffic_create(svc);
+    draft->conf.resolution = NGX_CONF_UNSET_UINT;
+    draft->conf.location = NGX_CONF_UNSET_UINT;
+    draft->conf.ech = NGX_CONF_UNSET_UINT;
+    draft->conf.tls_mode = NGX_CONF_UNSET_UINT;
+    draft->conf.lookup = NGX_CONF_UNSET;
+    draft->conf.guard = NGX_CONF_UNSET;
+    draft->conf.connect_timeout = NGX_CONF_UNSET_MSEC;
 
-    return svc;
+    ngx_egress_traffic_create(&draft->conf);
+
+    draft->tls.verify = NGX_CONF_UNSET;
+
+    draft->hosts.elts = draft->host;
+    draft->hosts.size = sizeof(ngx_str_t);
+    draft->hosts.nalloc = NGX_EGRESS_DRAFT;
+    draft->hosts.pool = cf->pool;
+
+    draft->ports.elts = draft->port;
+    draft->ports.size = sizeof(ngx_egress_port_t);
+    draft->ports.nalloc = NGX_EGRESS_DRAFT;
+    draft->ports.pool = cf->pool;
+}
+
+
+/* what lasts of it, in the pool */
+
+static ngx_int_t
+ngx_egress_draft_save(ngx_conf_t *cf, ngx_egress_conf_t *ecf,
+    ngx_egress_draft_t *draft)
+{
+    ngx_egress_service_t  *svc, **p;
+
+    svc = ngx_palloc(cf->pool, sizeof(ngx_egress_service_t));
+    if (svc == NULL) {
+        return NGX_ERROR;
+    }
+
+    *svc = draft->svc;
+
+    svc->ports = ngx_egress_intern_array(cf, &ecf->intern, svc->ports);
+    if (svc->ports == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_egress_draft_conf(cf, &ecf->intern, &draft->conf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    svc->conf = ngx_egress_intern(cf, &ecf->intern, &draft->conf,
+                                  sizeof(ngx_egress_service_conf_t));
+
+    p = ngx_array_push(&ecf->services);
+
+    if (svc->conf == NULL || p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *p = svc;
+
+    return NGX_OK;
+}
+
+
+/* from the leaves up: then what is equal has equal bytes */
+
+static ngx_int_t
+ngx_egress_draft_conf(ngx_conf_t *cf, ngx_egress_intern_t *in,
+    ngx_egress_service_conf_t *conf)
+{
+    if (conf->tcp_keepalive) {
+        conf->tcp_keepalive = ngx_egress_intern(cf, in, conf->tcp_keepalive,
+                                          sizeof(ngx_egress_tcp_keepalive_t));
+        if (conf->tcp_keepalive == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (conf->outlier) {
+        conf->outlier = ngx_egress_intern(cf, in, conf->outlier,
+                                          sizeof(ngx_egress_outlier_t));
+        if (conf->outlier == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (conf->retry && ngx_egress_draft_retry(cf, in, conf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (conf->hash_key && ngx_egress_draft_key(cf, in, conf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (conf->tls) {
+
+        if (ngx_egress_draft_tls(cf, in, conf->tls) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        conf->tls = ngx_egress_intern(cf, in, conf->tls,
+                                      sizeof(ngx_egress_tls_t));
+        if (conf->tls == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_egress_draft_retry(ngx_conf_t *cf, ngx_egress_intern_t *in,
+    ngx_egress_service_conf_t *conf)
+{
+    ngx_egress_retry_t  *retry;
+
+    retry = conf->retry;
+
+    if (retry->statuses) {
+        retry->statuses = ngx_egress_intern_array(cf, in, retry->statuses);
+        if (retry->statuses == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    conf->retry = ngx_egress_intern(cf, in, retry, sizeof(ngx_egress_retry_t));
+
+    return conf->retry ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_egress_draft_key(ngx_conf_t *cf, ngx_egress_intern_t *in,
+    ngx_egress_service_conf_t *conf)
+{
+    ngx_uint_t              i;
+    ngx_egress_key_part_t  *part;
+
+    part = conf->hash_key->elts;
+
+    for (i = 0; i < conf->hash_key->nelts; i++) {
+        if (ngx_egress_intern_str(cf, in, &part[i].text, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    conf->hash_key = ngx_egress_intern_array(cf, in, conf->hash_key);
+
+    return conf->hash_key ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_egress_draft_tls(ngx_conf_t *cf, ngx_egress_intern_t *in,
+    ngx_egress_tls_t *tls)
+{
+    ngx_uint_t         i;
+    ngx_egress_san_t  *san;
+
+    if (ngx_egress_intern_str(cf, in, &tls->certificate, 1) != NGX_OK
+        || ngx_egress_intern_str(cf, in, &tls->certificate_key, 1) != NGX_OK
+        || ngx_egress_intern_str(cf, in, &tls->trusted, 1) != NGX_OK
+        || ngx_egress_intern_str(cf, in, &tls->crl, 1) != NGX_OK
+        || ngx_egress_intern_str(cf, in, &tls->name, 1) != NGX_OK
+        || ngx_egress_intern_str(cf, in, &tls->ciphers, 1) != NGX_OK
+        || ngx_egress_intern_str(cf, in, &tls->alpn, 0) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (tls->san == NULL) {
+        return NGX_OK;
+    }
+
+    san = tls->san->elts;
+
+    for (i = 0; i < tls->san->nelts; i++) {
+        if (ngx_egress_intern_str(cf, in, &san[i].value, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    tls->san = ngx_egress_intern_array(cf, in, tls->san);
+
+    return tls->san ? NGX_OK : NGX_ERROR;
+}
+
+
+/* they are no other service's */
+
+static ngx_int_t
+ngx_egress_draft_hosts(ngx_conf_t *cf, ngx_egress_draft_t *draft)
+{
+    size_t               size;
+    ngx_egress_hosts_t  *hosts;
+
+    if (draft->hosts.nelts == 0) {
+        return NGX_OK;
+    }
+
+    size = draft->hosts.nelts * sizeof(ngx_str_t);
+
+    hosts = ngx_palloc(cf->pool, offsetof(ngx_egress_hosts_t, elts) + size);
+    if (hosts == NULL) {
+        return NGX_ERROR;
+    }
+
+    hosts->nelts = draft->hosts.nelts;
+    ngx_memcpy(hosts->elts, draft->hosts.elts, size);
+
+    draft->svc.hosts = hosts;
+
+    return NGX_OK;
 }
 
 
 static char *
 ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_service_t *svc = conf;
+    ngx_egress_draft_t *draft = conf;
 
     ngx_str_t   *value, *host;
     ngx_uint_t   i;
-
-    if (svc->hosts == NULL) {
-        svc->hosts = ngx_array_create(cf->pool, cf->args->nelts - 1,
-                                      sizeof(ngx_str_t));
-        if (svc->hosts == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
 
     value = cf->args->elts;
 
@@ -521,7 +724,7 @@ ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
-        host = ngx_array_push(svc->hosts);
+        host = ngx_array_push(&draft->hosts);
         if (host == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -536,7 +739,7 @@ ngx_egress_host(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_egress_port(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_service_t *svc = conf;
+    ngx_egress_draft_t *draft = conf;
 
     ngx_int_t           n;
     ngx_str_t          *value;
@@ -553,20 +756,18 @@ ngx_egress_port(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (svc->ports == NULL) {
-        svc->ports = ngx_array_create(cf->pool, 1, sizeof(ngx_egress_port_t));
-        if (svc->ports == NULL) {
-            return NGX_CONF_ERROR;
-        }
+    draft->svc.ports = &draft->ports;
 
-    } else if (ngx_egress_service_port(svc, n)) {
+    if (ngx_egress_service_port(&draft->svc, n)) {
         return "is duplicate";
     }
 
-    port = ngx_array_push(svc->ports);
+    port = ngx_array_push(&draft->ports);
     if (port == NULL) {
         return NGX_CONF_ERROR;
     }
+
+    ngx_memzero(port, sizeof(ngx_egress_port_t));
 
     port->port = n;
     port->target = n;
@@ -994,18 +1195,18 @@ ngx_egress_guard(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_uint_t   i;
     ngx_cidr_t   cidr;
 
-    if (svc->guard != NGX_CONF_UNSET) {
+    if (svc->conf->guard != NGX_CONF_UNSET) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
 
     if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
-        svc->guard = 0;
+        svc->conf->guard = 0;
         return NGX_CONF_OK;
     }
 
-    svc->guard = 1;
+    svc->conf->guard = 1;
 
     if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "on") == 0) {
         return NGX_CONF_OK;
@@ -1024,7 +1225,8 @@ ngx_egress_guard(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             goto invalid;
         }
 
-        if (ngx_egress_guard_exempt(cf->pool, &svc->exempt, &cidr) != NGX_OK)
+        if (ngx_egress_guard_exempt(cf->pool, &svc->conf->exempt, &cidr)
+            != NGX_OK)
         {
             return NGX_CONF_ERROR;
         }
@@ -1042,18 +1244,13 @@ invalid:
 
 
 static ngx_egress_tls_t *
-ngx_egress_service_get_tls(ngx_conf_t *cf, ngx_egress_service_t *svc)
+ngx_egress_service_get_tls(void *conf)
 {
-    if (svc->tls == NULL) {
-        svc->tls = ngx_pcalloc(cf->pool, sizeof(ngx_egress_tls_t));
-        if (svc->tls == NULL) {
-            return NULL;
-        }
+    ngx_egress_draft_t *draft = conf;
 
-        svc->tls->verify = NGX_CONF_UNSET;
-    }
+    draft->conf.tls = &draft->tls;
 
-    return svc->tls;
+    return &draft->tls;
 }
 
 
@@ -1063,10 +1260,7 @@ ngx_egress_tls_str(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t         *value, *field;
     ngx_egress_tls_t  *tls;
 
-    tls = ngx_egress_service_get_tls(cf, conf);
-    if (tls == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    tls = ngx_egress_service_get_tls(conf);
 
     field = (ngx_str_t *) ((char *) tls + cmd->offset);
 
@@ -1094,10 +1288,7 @@ ngx_egress_tls_name(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t         *value;
     ngx_egress_tls_t  *tls;
 
-    tls = ngx_egress_service_get_tls(cf, conf);
-    if (tls == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    tls = ngx_egress_service_get_tls(conf);
 
     if (tls->name.data) {
         return "is duplicate";
@@ -1152,10 +1343,7 @@ ngx_egress_tls_san(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_egress_tls_t  *tls;
     ngx_egress_san_t  *san;
 
-    tls = ngx_egress_service_get_tls(cf, conf);
-    if (tls == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    tls = ngx_egress_service_get_tls(conf);
 
     if (tls->san == NULL) {
         tls->san = ngx_array_create(cf->pool, cf->args->nelts - 1,
@@ -1199,10 +1387,7 @@ ngx_egress_conf_tls_verify(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_command_t      slot;
     ngx_egress_tls_t  *tls;
 
-    tls = ngx_egress_service_get_tls(cf, conf);
-    if (tls == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    tls = ngx_egress_service_get_tls(conf);
 
     slot = *cmd;
     slot.offset = offsetof(ngx_egress_tls_t, verify);
@@ -1217,10 +1402,7 @@ ngx_egress_tls_protocols(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_command_t      slot;
     ngx_egress_tls_t  *tls;
 
-    tls = ngx_egress_service_get_tls(cf, conf);
-    if (tls == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    tls = ngx_egress_service_get_tls(conf);
 
     if (tls->protocols) {
         return "is duplicate";
@@ -1243,10 +1425,7 @@ ngx_egress_tls_alpn(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_uint_t         i;
     ngx_egress_tls_t  *tls;
 
-    tls = ngx_egress_service_get_tls(cf, conf);
-    if (tls == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    tls = ngx_egress_service_get_tls(conf);
 
     if (tls->alpn.data) {
         return "is duplicate";

@@ -136,7 +136,7 @@ ngx_egress_set(ngx_egress_service_t *svc, ngx_uint_t variant, ngx_log_t *log)
         ngx_egress_set_seen(set, now);
     }
 
-    if (svc->outlier || set->ejected || set->live == NULL) {
+    if (svc->conf->outlier || set->ejected || set->live == NULL) {
         ngx_egress_outlier_sweep(svc);
     }
 
@@ -543,9 +543,9 @@ ngx_egress_set_live(ngx_egress_service_t *svc, ngx_egress_set_t *set)
         set->levels[m->level].total++;
     }
 
-    set->panic = (svc->outlier
+    set->panic = (svc->conf->outlier
                   && 100 * (set->n - set->ejected)
-                     < svc->outlier->min_health * set->n);
+                     < svc->conf->outlier->min_health * set->n);
 
     for (n = 0, first = 0; n < NGX_EGRESS_LEVELS; n++) {
         ngx_egress_set_level(set, n, first);
@@ -554,7 +554,7 @@ ngx_egress_set_live(ngx_egress_service_t *svc, ngx_egress_set_t *set)
 
     ngx_egress_set_loads(set);
 
-    if (svc->balance != NGX_EGRESS_ROUND_ROBIN) {
+    if (svc->conf->balance != NGX_EGRESS_ROUND_ROBIN) {
         return NGX_OK;
     }
 

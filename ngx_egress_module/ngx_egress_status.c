@@ -232,7 +232,8 @@ ngx_egress_status_service(ngx_egress_report_t *report,
     }
 
     ngx_egress_json_close(text);
-    ngx_egress_json_cstring(text, "resolution", resolutions[svc->resolution]);
+    ngx_egress_json_cstring(text, "resolution",
+                            resolutions[svc->conf->resolution]);
 
     if (svc->source.len) {
         ngx_egress_json_string(text, "source", &svc->source);
@@ -458,7 +459,7 @@ ngx_egress_explain_guess(ngx_egress_flow_t *flow, ngx_str_t *choice)
         return NGX_EGRESS_PROTO_HTTP;
 
     case NGX_EGRESS_PROTO_HTTPS:
-        return svc->tls_mode == NGX_EGRESS_TLS_OFF
+        return svc->conf->tls_mode == NGX_EGRESS_TLS_OFF
                ? NGX_EGRESS_PROTO_TLS : NGX_EGRESS_PROTO_HTTP;
 
     case NGX_EGRESS_PROTO_TLS:
@@ -518,7 +519,9 @@ ngx_egress_explain_route(ngx_egress_flow_t *flow, ngx_str_t *choice)
 
     for (i = 0; i < ecf->services.nelts; i++) {
 
-        if (svc[i]->lookup || !ngx_egress_service_has_host(svc[i], host)) {
+        if (svc[i]->conf->lookup
+            || !ngx_egress_service_has_host(svc[i], host))
+        {
             continue;
         }
 

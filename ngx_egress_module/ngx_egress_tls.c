@@ -63,20 +63,27 @@ ngx_egress_tls_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
 {
     ngx_egress_tls_t  *tls;
 
-    tls = svc->tls;
+    tls = svc->conf->tls;
 
-    if (svc->tls_mode == NGX_EGRESS_TLS_MUTUAL
+    if (svc->conf->tls_mode == NGX_EGRESS_TLS_MUTUAL
         && (tls->certificate.len == 0 || tls->certificate_key.len == 0))
     {
-        ngx_str_set(&svc->broken, "\"tls mutual\" without "
+        ngx_str_set(&svc->conf->broken, "\"tls mutual\" without "
                     "\"tls_certificate\" and \"tls_certificate_key\"");
         return NGX_OK;
     }
 
-    if (svc->tls_mode == NGX_EGRESS_TLS_SIMPLE
+    if (svc->conf->tls_mode == NGX_EGRESS_TLS_SIMPLE
         && (tls->certificate.len || tls->certificate_key.len))
     {
-        ngx_str_set(&svc->broken, "\"tls_certificate\" with \"tls simple\"");
+        ngx_str_set(&svc->conf->broken,
+                    "\"tls_certificate\" with \"tls simple\"");
+        return NGX_OK;
+    }
+
+    /* settings that are shared have been here */
+
+    if (tls->ctx) {
         return NGX_OK;
     }
 
@@ -139,7 +146,7 @@ ngx_egress_tls_key(ngx_log_t *log, ngx_egress_service_t *svc, ngx_str_t *key)
     u_char            *p;
     ngx_egress_tls_t  *tls;
 
-    tls = svc->tls;
+    tls = svc->conf->tls;
 
     key->len = tls->certificate.len + tls->certificate_key.len
                + tls->trusted.len + tls->crl.len + tls->ciphers.len
@@ -169,7 +176,7 @@ ngx_egress_tls_create(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_pool_cleanup_t    *cln;
     ngx_egress_tls_ctx_t  *ctx;
 
-    tls = svc->tls;
+    tls = svc->conf->tls;
 
     ctx = ngx_pcalloc(cycle->pool, sizeof(ngx_egress_tls_ctx_t));
     cln = ngx_pool_cleanup_add(cycle->pool, 0);
@@ -312,8 +319,8 @@ ngx_egress_tls_cleanup_store(void *data)
 ngx_str_t *
 ngx_egress_tls_broken(ngx_egress_service_t *svc)
 {
-    if (svc->broken.len == 0 && svc->tls) {
-        ngx_egress_tls_refresh(svc->tls->ctx);
+    if (svc->conf->broken.len == 0 && svc->conf->tls) {
+        ngx_egress_tls_refresh(svc->conf->tls->ctx);
     }
 
     return ngx_egress_tls_flaw(svc);
@@ -325,11 +332,11 @@ ngx_egress_tls_flaw(ngx_egress_service_t *svc)
 {
     ngx_egress_tls_ctx_t  *ctx;
 
-    if (svc->broken.len) {
-        return &svc->broken;
+    if (svc->conf->broken.len) {
+        return &svc->conf->broken;
     }
 
-    ctx = svc->tls ? svc->tls->ctx : NULL;
+    ctx = svc->conf->tls ? svc->conf->tls->ctx : NULL;
 
     return (ctx && ctx->error.len) ? &ctx->error : NULL;
 }
@@ -656,7 +663,7 @@ ngx_egress_tls_load_store(ngx_egress_tls_store_t *store, X509_STORE *x509,
 ngx_ssl_t *
 ngx_egress_tls_ssl(ngx_egress_flow_t *flow)
 {
-    return &flow->service->tls->ctx->ssl;
+    return &flow->service->conf->tls->ctx->ssl;
 }
 
 
@@ -667,11 +674,11 @@ ngx_egress_tls_current(ngx_egress_service_t *svc, ngx_connection_t *c)
 {
     ngx_egress_tls_ctx_t  *ctx;
 
-    if (svc->tls == NULL || c->ssl == NULL) {
+    if (svc->conf->tls == NULL || c->ssl == NULL) {
         return 1;
     }
 
-    ctx = svc->tls->ctx;
+    ctx = svc->conf->tls->ctx;
 
     ngx_egress_tls_refresh(ctx);
 
@@ -689,8 +696,8 @@ ngx_egress_tls_server_name(ngx_egress_flow_t *flow)
 
     /* without a host, what the client calls it does not count */
 
-    if (svc->tls->name.len || svc->hosts == NULL) {
-        return &svc->tls->name;
+    if (svc->conf->tls->name.len || svc->hosts == NULL) {
+        return &svc->conf->tls->name;
     }
 
     if (ngx_egress_service_has_host(svc, &flow->host)) {
@@ -710,7 +717,7 @@ ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c)
     ngx_ssl_conn_t    *ssl;
     ngx_egress_tls_t  *tls;
 
-    tls = flow->service->tls;
+    tls = flow->service->conf->tls;
     ssl = c->ssl->connection;
 
     flow->tls_error = NULL;
@@ -745,7 +752,7 @@ ngx_egress_tls_set_sni(ngx_egress_flow_t *flow, ngx_ssl_conn_t *ssl)
     ngx_egress_tls_t  *tls;
     u_char             buf[NGX_EGRESS_HOST_MAX + 1];
 
-    tls = flow->service->tls;
+    tls = flow->service->conf->tls;
     name = ngx_egress_tls_server_name(flow);
 
     /* an empty one would verify anything */

@@ -67,7 +67,7 @@ ngx_egress_session_key(ngx_egress_flow_t *flow, ngx_str_t *key)
         return NGX_DECLINED;
     }
 
-    generation = flow->service->tls->ctx->generation;
+    generation = flow->service->conf->tls->ctx->generation;
 
     p = ngx_cpymem(key->data, &flow->service, sizeof(void *));
     p = ngx_cpymem(p, &generation, sizeof(ngx_uint_t));
@@ -126,7 +126,7 @@ ngx_egress_tls_save(ngx_egress_flow_t *flow, ngx_connection_t *c)
     /* a context that was replaced since has another identity */
 
     if (SSL_get_SSL_CTX(c->ssl->connection)
-        != flow->service->tls->ctx->ssl.ctx
+        != flow->service->conf->tls->ctx->ssl.ctx
         || ngx_egress_session_key(flow, &key) != NGX_OK)
     {
         return;

@@ -123,7 +123,7 @@ ngx_egress_verify_names(ngx_egress_flow_t *flow, X509 *cert)
     ngx_egress_tls_t       *tls;
     ngx_egress_name_san_t   host;
 
-    tls = flow->service->tls;
+    tls = flow->service->conf->tls;
 
     if (tls->san) {
         san = tls->san->elts;

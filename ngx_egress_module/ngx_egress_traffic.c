@@ -77,7 +77,7 @@ static ngx_egress_param_t  ngx_egress_tcp_keepalive_params[] = {
 static ngx_egress_param_t  ngx_egress_pending_params[] = {
 
     { ngx_string("timeout="), NGX_EGRESS_PARAM_MSEC, 1, NGX_MAX_INT_T_VALUE,
-      offsetof(ngx_egress_service_t, pending_timeout) },
+      offsetof(ngx_egress_draft_t, conf.pending_timeout) },
 
     { ngx_null_string, 0, 0, 0, 0 }
 };
@@ -260,7 +260,7 @@ ngx_egress_conf_balance(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t        *value;
     ngx_conf_enum_t  *e;
 
-    if (svc->balance != NGX_CONF_UNSET_UINT) {
+    if (svc->conf->balance != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
     }
 
@@ -279,9 +279,9 @@ ngx_egress_conf_balance(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    svc->balance = e->value;
+    svc->conf->balance = e->value;
 
-    if (svc->balance == NGX_EGRESS_HASH) {
+    if (svc->conf->balance == NGX_EGRESS_HASH) {
 
         if (cf->args->nelts == 2) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -314,9 +314,9 @@ ngx_egress_hash_key(ngx_conf_t *cf, ngx_egress_service_t *svc, ngx_str_t *key)
         return NGX_CONF_ERROR;
     }
 
-    svc->hash_key = ngx_array_create(cf->pool, 1,
+    svc->conf->hash_key = ngx_array_create(cf->pool, 1,
                                      sizeof(ngx_egress_key_part_t));
-    if (svc->hash_key == NULL) {
+    if (svc->conf->hash_key == NULL) {
         return NGX_CONF_ERROR;
     }
 
@@ -325,7 +325,7 @@ ngx_egress_hash_key(ngx_conf_t *cf, ngx_egress_service_t *svc, ngx_str_t *key)
 
     while (p < last) {
 
-        part = ngx_array_push(svc->hash_key);
+        part = ngx_array_push(svc->conf->hash_key);
         if (part == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -440,13 +440,13 @@ ngx_egress_key_ask(ngx_egress_service_t *svc, ngx_egress_known_pt known,
     ngx_uint_t              i;
     ngx_egress_key_part_t  *part;
 
-    if (svc->hash_key == NULL) {
+    if (svc->conf->hash_key == NULL) {
         return;
     }
 
-    part = svc->hash_key->elts;
+    part = svc->conf->hash_key->elts;
 
-    for (i = 0; i < svc->hash_key->nelts; i++) {
+    for (i = 0; i < svc->conf->hash_key->nelts; i++) {
         if (part[i].variable && !part[i].known) {
             part[i].known = known(data, &part[i].text, part[i].hash);
         }
@@ -460,13 +460,13 @@ ngx_egress_key_unknown(ngx_cycle_t *cycle, ngx_egress_service_t *svc)
     ngx_uint_t              i;
     ngx_egress_key_part_t  *part;
 
-    if (svc->hash_key == NULL) {
+    if (svc->conf->hash_key == NULL) {
         return NGX_OK;
     }
 
-    part = svc->hash_key->elts;
+    part = svc->conf->hash_key->elts;
 
-    for (i = 0; i < svc->hash_key->nelts; i++) {
+    for (i = 0; i < svc->conf->hash_key->nelts; i++) {
 
         if (!part[i].variable || part[i].known) {
             continue;
@@ -492,7 +492,7 @@ ngx_egress_conf_tcp_keepalive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t                   *value;
     ngx_egress_tcp_keepalive_t  *ka;
 
-    if (svc->tcp_keepalive) {
+    if (svc->conf->tcp_keepalive) {
         return "is duplicate";
     }
 
@@ -501,7 +501,7 @@ ngx_egress_conf_tcp_keepalive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    svc->tcp_keepalive = ka;
+    svc->conf->tcp_keepalive = ka;
 
     value = cf->args->elts;
 
@@ -581,7 +581,7 @@ ngx_egress_conf_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_uint_t           i;
     ngx_egress_retry_t  *retry;
 
-    if (svc->retry) {
+    if (svc->conf->retry) {
         return "is duplicate";
     }
 
@@ -590,7 +590,7 @@ ngx_egress_conf_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    svc->retry = retry;
+    svc->conf->retry = retry;
 
     retry->attempts = NGX_CONF_UNSET_UINT;
     retry->per_try_timeout = NGX_CONF_UNSET_MSEC;
@@ -742,7 +742,7 @@ ngx_egress_conf_outlier(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     char                  *rv;
     ngx_egress_outlier_t  *outlier;
 
-    if (svc->outlier) {
+    if (svc->conf->outlier) {
         return "is duplicate";
     }
 
@@ -751,7 +751,7 @@ ngx_egress_conf_outlier(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    svc->outlier = outlier;
+    svc->conf->outlier = outlier;
 
     outlier->consecutive_5xx = NGX_CONF_UNSET_UINT;
     outlier->consecutive_gateway = NGX_CONF_UNSET_UINT;
@@ -776,40 +776,40 @@ ngx_egress_conf_outlier(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 void
-ngx_egress_traffic_create(ngx_egress_service_t *svc)
+ngx_egress_traffic_create(ngx_egress_service_conf_t *conf)
 {
-    svc->balance = NGX_CONF_UNSET_UINT;
-    svc->idle_timeout = NGX_CONF_UNSET_MSEC;
+    conf->balance = NGX_CONF_UNSET_UINT;
+    conf->idle_timeout = NGX_CONF_UNSET_MSEC;
 
     /* the same value means unset to the directives */
 
-    svc->max_connections = NGX_EGRESS_UNLIMITED;
-    svc->max_pending = NGX_EGRESS_UNLIMITED;
-    svc->max_requests = NGX_EGRESS_UNLIMITED;
-    svc->max_retries = NGX_EGRESS_UNLIMITED;
-    svc->requests_per_connection = NGX_EGRESS_UNLIMITED;
-    svc->pending_timeout = NGX_CONF_UNSET_MSEC;
+    conf->max_connections = NGX_EGRESS_UNLIMITED;
+    conf->max_pending = NGX_EGRESS_UNLIMITED;
+    conf->max_requests = NGX_EGRESS_UNLIMITED;
+    conf->max_retries = NGX_EGRESS_UNLIMITED;
+    conf->requests_per_connection = NGX_EGRESS_UNLIMITED;
+    conf->pending_timeout = NGX_CONF_UNSET_MSEC;
 
-    svc->keepalive = NGX_CONF_UNSET;
-    svc->keepalive_timeout = NGX_CONF_UNSET_MSEC;
-    svc->keepalive_time = NGX_CONF_UNSET_MSEC;
+    conf->keepalive = NGX_CONF_UNSET;
+    conf->keepalive_timeout = NGX_CONF_UNSET_MSEC;
+    conf->keepalive_time = NGX_CONF_UNSET_MSEC;
 }
 
 
 const char *
 ngx_egress_traffic_flaw(ngx_egress_service_t *svc)
 {
-    if (svc->resolution == NGX_EGRESS_DYNAMIC) {
+    if (svc->conf->resolution == NGX_EGRESS_DYNAMIC) {
 
         if (svc->subsets) {
             return "with \"resolution dynamic\" has no use for \"subset\"";
         }
 
-        if (svc->balance != NGX_CONF_UNSET_UINT) {
+        if (svc->conf->balance != NGX_CONF_UNSET_UINT) {
             return "with \"resolution dynamic\" has no use for \"balance\"";
         }
 
-        if (svc->outlier) {
+        if (svc->conf->outlier) {
             return "with \"resolution dynamic\" has no use for \"outlier\"";
         }
     }
@@ -832,7 +832,7 @@ ngx_egress_traffic_doubts(ngx_cycle_t *cycle, ngx_egress_service_t *svc)
     ngx_egress_endpoint_t  *ep;
 
     ep = svc->endpoints ? svc->endpoints->elts : NULL;
-    outlier = svc->outlier;
+    outlier = svc->conf->outlier;
 
     for (i = 0, far = 0; ep && i < svc->endpoints->nelts; i++) {
         far += (ep[i].level != 0);
@@ -849,8 +849,8 @@ ngx_egress_traffic_doubts(ngx_cycle_t *cycle, ngx_egress_service_t *svc)
                       &svc->name, svc->file, svc->line);
     }
 
-    if (svc->max_pending != NGX_EGRESS_UNLIMITED
-        && svc->max_connections == NGX_EGRESS_UNLIMITED)
+    if (svc->conf->max_pending != NGX_EGRESS_UNLIMITED
+        && svc->conf->max_connections == NGX_EGRESS_UNLIMITED)
     {
         ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
                       "\"max_pending\" without \"max_connections\" has no "
@@ -860,18 +860,23 @@ ngx_egress_traffic_doubts(ngx_cycle_t *cycle, ngx_egress_service_t *svc)
 }
 
 
+void
+ngx_egress_traffic_defaults(ngx_egress_service_conf_t *conf)
+{
+    ngx_conf_init_uint_value(conf->balance, NGX_EGRESS_LEAST_REQUEST);
+    ngx_conf_init_msec_value(conf->idle_timeout, 0);
+    ngx_conf_init_msec_value(conf->pending_timeout, 60000);
+    ngx_conf_init_value(conf->keepalive, 16);
+    ngx_conf_init_msec_value(conf->keepalive_time, 3600000);
+    ngx_conf_init_msec_value(conf->keepalive_timeout,
+                             conf->idle_timeout ? conf->idle_timeout : 60000);
+}
+
+
 ngx_int_t
 ngx_egress_traffic_init(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     ngx_egress_service_t *svc)
 {
-    ngx_conf_init_uint_value(svc->balance, NGX_EGRESS_LEAST_REQUEST);
-    ngx_conf_init_msec_value(svc->idle_timeout, 0);
-    ngx_conf_init_msec_value(svc->pending_timeout, 60000);
-    ngx_conf_init_value(svc->keepalive, 16);
-    ngx_conf_init_msec_value(svc->keepalive_time, 3600000);
-    ngx_conf_init_msec_value(svc->keepalive_timeout,
-                             svc->idle_timeout ? svc->idle_timeout : 60000);
-
     if (svc->endpoints) {
         ngx_egress_traffic_levels(ecf, svc);
     }
@@ -986,7 +991,7 @@ ngx_egress_traffic_variants(ngx_cycle_t *cycle, ngx_egress_service_t *svc)
     ngx_uint_t            i, n;
     ngx_egress_subset_t  *subset;
 
-    if (svc->resolution == NGX_EGRESS_DYNAMIC) {
+    if (svc->conf->resolution == NGX_EGRESS_DYNAMIC) {
         return NGX_OK;
     }
 

@@ -224,7 +224,7 @@ test_ejected(ngx_uint_t balance)
     ngx_egress_outlier_t   outlier = { 5, 0, 0, 100, 0, 10000, 30000 };
 
     svc = shim_service(balance, 10);
-    svc->outlier = &outlier;
+    svc->conf->outlier = &outlier;
 
     for (i = 0; i < 10; i++) {
         shim_endpoint(svc, i)->weight = i + 1;
@@ -309,7 +309,8 @@ test_moved(ngx_uint_t step)
 
     shim_eject(svc, set, 42, ngx_current_msec + 1000);
 
-    svc->outlier = &(ngx_egress_outlier_t) { 5, 0, 0, 100, 0, 10000, 30000 };
+    svc->conf->outlier = &(ngx_egress_outlier_t) { 5, 0, 0, 100, 0, 10000,
+                                                   30000 };
     set = shim_set(svc, 0);
 
     moved = 0;
@@ -395,7 +396,7 @@ test_loads(ngx_uint_t healthy, ngx_uint_t backups, ngx_uint_t load)
     ngx_egress_outlier_t   outlier = { 5, 0, 0, 100, 0, 10000, 30000 };
 
     svc = shim_service(NGX_EGRESS_RANDOM, 20);
-    svc->outlier = &outlier;
+    svc->conf->outlier = &outlier;
 
     for (i = 10; i < 20; i++) {
         shim_endpoint(svc, i)->level = NGX_EGRESS_LEVEL_BACKUP;
@@ -437,7 +438,7 @@ test_panic(void)
     ngx_egress_outlier_t   outlier = { 5, 0, 0, 100, 50, 10000, 30000 };
 
     svc = shim_service(NGX_EGRESS_RANDOM, 10);
-    svc->outlier = &outlier;
+    svc->conf->outlier = &outlier;
 
     set = shim_set(svc, 0);
 

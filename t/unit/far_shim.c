@@ -68,6 +68,8 @@ shim_service(ngx_uint_t balance, ngx_uint_t n)
     }
 
     svc = shim_alloc(sizeof(ngx_egress_service_t));
+    svc->conf = shim_alloc(sizeof(ngx_egress_service_conf_t));
+
     /* as many turns as any of the tests' services has variants */
 
     svc->share = shim_alloc(sizeof(ngx_egress_share_t)
@@ -75,8 +77,8 @@ shim_service(ngx_uint_t balance, ngx_uint_t n)
     svc->share->nturns = 16;
     svc->variants = shim_alloc(8 * sizeof(ngx_egress_variant_t));
     svc->nvariants = 1;
-    svc->resolution = NGX_EGRESS_STATIC;
-    svc->balance = balance;
+    svc->conf->resolution = NGX_EGRESS_STATIC;
+    svc->conf->balance = balance;
     svc->endpoints = shim_alloc(sizeof(ngx_array_t));
     svc->endpoints->elts = shim_alloc(n * sizeof(ngx_egress_endpoint_t));
     svc->endpoints->nelts = n;

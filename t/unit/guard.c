@@ -54,6 +54,7 @@ static ngx_log_t             logger;
 static ngx_cycle_t           cycle;
 static ngx_egress_conf_t     conf;
 static ngx_egress_service_t  service;
+static ngx_egress_service_conf_t  service_conf;
 static ngx_uint_t            updates;      /* calls of getifaddrs() */
 static ngx_uint_t            broken;       /* getifaddrs() fails */
 static const char           *second;       /* address of an interface */
@@ -459,15 +460,15 @@ static void
 table(const char *name, row_t *rows)
 {
     for ( /* void */ ; rows->address; rows++) {
-        service.location = NGX_EGRESS_EXTERNAL;
+        service.conf->location = NGX_EGRESS_EXTERNAL;
         ok(check(rows->address, 0) == rows->external, name, rows->address);
 
-        service.location = NGX_EGRESS_INTERNAL;
+        service.conf->location = NGX_EGRESS_INTERNAL;
         ok(check(rows->address, 0) == rows->internal, "internal",
            rows->address);
     }
 
-    service.location = NGX_EGRESS_EXTERNAL;
+    service.conf->location = NGX_EGRESS_EXTERNAL;
 }
 
 
@@ -510,13 +511,16 @@ configure(const char *allow, const char *deny, ngx_uint_t special)
 {
     ngx_memzero(&conf, sizeof(ngx_egress_conf_t));
     ngx_memzero(&service, sizeof(ngx_egress_service_t));
+    ngx_memzero(&service_conf, sizeof(ngx_egress_service_conf_t));
+
+    service.conf = &service_conf;
 
     conf.allow = allow ? cidrs(allow) : NULL;
     conf.deny = deny ? cidrs(deny) : NULL;
     conf.deny_special = special;
 
-    service.guard = 1;
-    service.location = NGX_EGRESS_EXTERNAL;
+    service.conf->guard = 1;
+    service.conf->location = NGX_EGRESS_EXTERNAL;
 
     if (ngx_egress_guard_init(&cycle, &conf) != NGX_OK) {
         abort();
@@ -535,7 +539,7 @@ exempt(const char *text)
     cidr = list->elts;
 
     for (i = 0; i < list->nelts; i++) {
-        ngx_egress_guard_exempt(pool, &service.exempt, &cidr[i]);
+        ngx_egress_guard_exempt(pool, &service.conf->exempt, &cidr[i]);
     }
 }
 
@@ -829,7 +833,7 @@ test_ties(void)
     expect(DENY, "10.1.1.1", 0, "tie of three");
     expect(DENY, "192.168.1.1", 0, "allow everything, special is longer");
 
-    service.location = NGX_EGRESS_INTERNAL;
+    service.conf->location = NGX_EGRESS_INTERNAL;
     expect(DENY, "10.1.1.1", 0, "deny, internal");
     expect(PASS, "192.168.1.1", 0, "internal");
 
@@ -849,7 +853,7 @@ test_ties(void)
     expect(PASS, "9.9.9.9", 0, "deny everything but one");
     expect(DENY, "9.9.9.8", 0, "deny everything but one");
 
-    service.location = NGX_EGRESS_INTERNAL;
+    service.conf->location = NGX_EGRESS_INTERNAL;
     expect(PASS, "10.0.0.1", 0, "deny everything, internal");
 }
 
@@ -859,7 +863,7 @@ test_services(void)
 {
     configure(NULL, "8.8.8.8 10.0.0.0/8", 0);
 
-    service.guard = 0;
+    service.conf->guard = 0;
     expect(PASS, "127.0.0.1", 0, "guard off");
     expect(PASS, "::ffff:127.0.0.1", 0, "guard off");
     expect(PASS, "64:ff9b:1:0:1:0:808:808", 0, "guard off");
@@ -876,7 +880,7 @@ test_services(void)
     expect(DENY, "fe81::1", 0, "after exempt, IPv6");
     expect(DENY, "10.0.0.1", 0, "deny");
 
-    service.location = NGX_EGRESS_INTERNAL;
+    service.conf->location = NGX_EGRESS_INTERNAL;
     expect(DENY, "10.0.0.1", 0, "deny, internal, exempt of another");
     expect(PASS, "172.16.0.1", 0, "internal, exempt of another");
 }
@@ -895,7 +899,7 @@ test_listeners(void)
 
     configure("::/96 64:ff9b::/96 ::ffff:0:0/96", NULL, 0);
 
-    service.guard = 0;
+    service.conf->guard = 0;
 
     expect(DENY, "127.0.0.1", 8080, "own");
     expect(PASS, "127.0.0.1", 8081, "own, another port");
@@ -937,7 +941,7 @@ test_interfaces(void)
 
     configure("::ffff:0:0/96", NULL, 0);
 
-    service.guard = 0;
+    service.conf->guard = 0;
 
     broken = 1;
     expect(DENY, "8.8.8.8", 8080, "interfaces unknown, port of a wildcard");
