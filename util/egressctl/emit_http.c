@@ -329,7 +329,9 @@ emit_http_default(emit_t *e, listener_t *l)
             emit_server_protocols(e, node_get(l->vhosts->server->node, "tls"));
         }
 
-        fputs("    }\n", e->out);
+        /* whom nginx leads here is one with the name of a server in its SNI */
+
+        fputs("        return                  404;\n    }\n", e->out);
         return;
     }
 
