@@ -191,7 +191,8 @@ my ($three, $four) = map {
 	<> =~ s/^#.*\n//mgr;
 } qw/ egress_proxy_grpc egress_proxy_grpc_headers /;
 is($three =~ s/^grpc_set_header  Host .*\n\n//mr, $four, 'headers, grpc');
-is(named($three, 'grpc'), named($one =~ s/^.*\$egress_.*\n//mgr, 'proxy'),
+is(named($three =~ s/^.*\$egress_.*\n//mgr, 'grpc'),
+	named($one =~ s/^.*\$egress_.*\n//mgr, 'proxy'),
 	'grpc as proxy');
 
 ###############################################################################
