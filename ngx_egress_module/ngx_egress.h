@@ -486,6 +486,10 @@ ngx_uint_t ngx_egress_speaks_first(ngx_str_t *choice, in_port_t port);
 ngx_uint_t ngx_egress_choice_protocol(ngx_cycle_t *cycle, ngx_str_t *choice,
     in_port_t port);
 
+/* the chosen service and the protocol of its port, or NULL */
+ngx_egress_service_t *ngx_egress_choice_service(ngx_cycle_t *cycle,
+    ngx_str_t *choice, in_port_t port, ngx_uint_t *protocol);
+
 /*
  * Can a location that speaks HTTP/2, or else HTTP/1, carry the protocol?  Of
  * https and tls only the service's owner knows: either may.

@@ -185,6 +185,9 @@ typedef struct {
     ngx_uint_t                nsec;
     uint64_t                  inode;
     off_t                     size;
+    ngx_uint_t                mode;        /* and owners: who may read it */
+    uid_t                     uid;
+    gid_t                     gid;
 } ngx_egress_file_t;
 
 

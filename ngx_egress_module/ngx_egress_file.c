@@ -143,6 +143,9 @@ ngx_egress_file_look(ngx_egress_file_t *file, ngx_egress_file_t *now)
     now->nsec = 0;
     now->inode = 0;
     now->size = 0;
+    now->mode = 0;
+    now->uid = 0;
+    now->gid = 0;
 
     if (ngx_file_info(file->name.data, &fi) == NGX_FILE_ERROR) {
         now->err = ngx_errno;
@@ -152,6 +155,9 @@ ngx_egress_file_look(ngx_egress_file_t *file, ngx_egress_file_t *now)
     now->mtime = ngx_file_mtime(&fi);
     now->inode = ngx_file_uniq(&fi);
     now->size = ngx_file_size(&fi);
+    now->mode = fi.st_mode;
+    now->uid = fi.st_uid;
+    now->gid = fi.st_gid;
 #if (__linux__)
     now->nsec = fi.st_mtim.tv_nsec;
 #endif
@@ -165,7 +171,10 @@ ngx_egress_file_same(ngx_egress_file_t *a, ngx_egress_file_t *b)
            && a->mtime == b->mtime
            && a->nsec == b->nsec
            && a->inode == b->inode
-           && a->size == b->size;
+           && a->size == b->size
+           && a->mode == b->mode
+           && a->uid == b->uid
+           && a->gid == b->gid;
 }
 
 

@@ -535,6 +535,26 @@ ngx_egress_choice_protocol(ngx_cycle_t *cycle, ngx_str_t *choice,
 }
 
 
+ngx_egress_service_t *
+ngx_egress_choice_service(ngx_cycle_t *cycle, ngx_str_t *choice,
+    in_port_t port, ngx_uint_t *protocol)
+{
+    ngx_str_t              subset;
+    ngx_egress_port_t     *p;
+    ngx_egress_service_t  *svc;
+
+    p = ngx_egress_choose_port(cycle, choice, port, &svc, &subset);
+
+    if (p == NULL) {
+        return NULL;
+    }
+
+    *protocol = p->protocol;
+
+    return svc;
+}
+
+
 ngx_uint_t
 ngx_egress_protocol_fits(ngx_uint_t protocol, ngx_uint_t http2)
 {

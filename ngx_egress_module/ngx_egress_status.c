@@ -437,19 +437,24 @@ static ngx_uint_t
 ngx_egress_explain_guess(ngx_egress_flow_t *flow, ngx_str_t *choice)
 {
     in_port_t              target;
-    ngx_str_t             *host;
+    ngx_str_t             *host, route;
     ngx_uint_t             protocol;
     ngx_egress_service_t  *svc;
-
-    if (choice->len) {
-        return NGX_EGRESS_PROTO_HTTP;
-    }
 
     host = flow->host.len ? &flow->host : &flow->sni;
     protocol = NGX_EGRESS_PROTO_UNKNOWN;
 
-    svc = ngx_egress_find_service((ngx_cycle_t *) ngx_cycle, host, flow->port,
-                                  &protocol, &target);
+    route = *choice;
+    (void) ngx_egress_explain_route(flow, &route);
+
+    if (route.len) {
+        svc = ngx_egress_choice_service((ngx_cycle_t *) ngx_cycle, &route,
+                                        flow->port, &protocol);
+
+    } else {
+        svc = ngx_egress_find_service((ngx_cycle_t *) ngx_cycle, host,
+                                      flow->port, &protocol, &target);
+    }
 
     switch (svc ? protocol : NGX_EGRESS_PROTO_UNKNOWN) {
 
@@ -549,6 +554,7 @@ static ngx_int_t
 ngx_egress_explain_verdict(ngx_egress_report_t *report,
     ngx_egress_flow_t *flow, const char *found)
 {
+    ngx_str_t                 *broken;
     ngx_uint_t                 i;
     ngx_array_t               *parts;
     ngx_egress_text_t         *text;
@@ -574,6 +580,12 @@ ngx_egress_explain_verdict(ngx_egress_report_t *report,
         ngx_egress_json_string(text, "protocol",
                                ngx_egress_protocol_name(flow->protocol));
         ngx_egress_json_number(text, "target", flow->target);
+
+        broken = ngx_egress_tls_flaw(flow->service);
+
+        if (broken) {
+            ngx_egress_json_string(text, "broken", broken);
+        }
 
     } else {
         ngx_egress_json_null(text, "service");

@@ -41,7 +41,7 @@ my %place = (
 my @meta = ('\\"', "'", '\\\\', '$', ';', '{', '}', '\\n', '\\r', '\\t',
 	'\\0', '\\x7f');
 
-$t->plan(29 + keys(%place) * @meta);
+$t->plan(32 + keys(%place) * @meta);
 
 ###############################################################################
 
@@ -60,7 +60,10 @@ is((ctl('convert'))[0], 2, 'no file');
 is((ctl('convert --foo'))[0], 2, 'unknown option');
 is((ctl('convert -f a b'))[0], 2, 'stray argument');
 is((ctl('convert -f a --listen 443'))[0], 2, 'listen without address');
+is((ctl("convert -f a --conf-path $d"))[0], 2, 'the folder of the file');
+is((ctl('explain --port 443'))[0], 2, 'explain nothing');
 is((ctl("convert -f $d/none.yaml"))[0], 1, 'no such file');
+is((ctl('convert -f - < /dev/null'))[0], 1, 'empty standard input');
 is((ctl("convert -f $d"))[0], 1, 'folder without manifests');
 
 # -o: whole or not at all

@@ -19,7 +19,7 @@ use Test::Nginx qw/ :DEFAULT egressctl /;
 
 ###############################################################################
 
-my $t = Test::Nginx->new()->plan(20);
+my $t = Test::Nginx->new()->plan(23);
 my $d = $t->testdir();
 my $ctl = egressctl();
 my $in = do { local (@ARGV, $/) = 'convert/44-secrets.yaml'; <> };
@@ -34,9 +34,11 @@ is($status, 0, 'converted') or diag($err);
 is(join(' ', map { s!^$d/secrets/!!r } sort glob("$d/secrets/*/*")),
 	'client/cacert client/cert client/key server-cacert/cacert '
 	. 'server/tls.crt server/tls.key', 'files');
-is($t->read_file('secrets/server/tls.crt'), 'cert', 'base64');
-is($t->read_file('secrets/client/cert'), 'cert', 'without padding');
-is($t->read_file('secrets/server-cacert/cacert'), 'the CA', 'stringData');
+is($t->read_file('secrets/server/tls.crt'), "-----BEGIN cert\n", 'base64');
+is($t->read_file('secrets/client/cert'), "-----BEGIN cert\n",
+	'without padding');
+is($t->read_file('secrets/server-cacert/cacert'), '-----BEGIN the CA',
+	'stringData');
 is(sprintf('%o', (stat("$d/secrets/server/tls.key"))[2] & 07777), '600',
 	'mode of a file');
 is(sprintf('%o', (stat("$d/secrets/server"))[2] & 07777), '700',
@@ -72,10 +74,23 @@ foreach my $name ('../server', 'a/b', '.') {
 }
 
 system("rm -r $d/secrets/*");
-($status, undef, $err) = ctl($in =~ s/Y2VydA,/"*", /r,
+($status, undef, $err) = ctl($in =~ s/CRUdJTiBjZXJ0Cg,/CRUdJTiBjZXJ0C*,/r,
 	"--secrets-dir $d/secrets");
 is("$status " . ($err =~ /error: "cert" is not base64/ ? 1 : $err)
 	. join('', glob("$d/secrets/*")), '1 1', 'not base64');
+
+# nginx could not read it, and would have lost what it can
+
+($status, undef, $err) = ctl($in =~ s/tls.key: \S+\}/tls.key: aGVsbG8=}/r,
+	"--secrets-dir $d/secrets");
+is("$status " . ($err =~ /error: "tls.key" is not PEM/ ? 1 : $err)
+	. join('', glob("$d/secrets/*")), '1 1', 'not PEM');
+like(`$ctl analyze -f $d/m.yaml --resolver 127.0.0.1 --secrets-dir $d/secrets`,
+	qr/error: "tls.key" is not PEM/, 'not PEM, analyze');
+
+($status, undef, $err) = ctl($in, "--secrets-dir $d/none");
+like($err, qr!none/\S+: No such .*: make the folder of --secrets-dir!,
+	'no such folder');
 
 system("rm -rf $d/secrets/*");
 ctl($in =~ s/resolution: DNS/resolution: NO/r, "--secrets-dir $d/secrets");

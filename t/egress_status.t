@@ -108,7 +108,7 @@ stream {
 
 EOC
 
-$t->run()->plan(48);
+$t->run()->plan(53);
 
 ###############################################################################
 
@@ -209,6 +209,17 @@ is(why('host=other.example.com&principal=td1/ns/a/sa/b'),
 	'denied:registry_miss::stream:', 'not registered');
 is(why('host=db.example.com&port=5432&service=db&protocol=tcp'),
 	'allowed:-:db:stream:p/1', 'service');
+
+# what its client speaks, when a route chooses it
+
+is(why('host=db.example.com&port=5432&service=db'),
+	'allowed:-:db:stream:p/1', 'service, tcp');
+is(why('host=partner.example.com'), 'denied:authz_denied:partner:http:',
+	'service with TLS, http');
+is(get('/explain?host=partner.example.com')->{found_by}, 'route', 'by route');
+like(get('/explain?host=partner.example.com')->{broken}, qr/no.crt/,
+	'why it is broken');
+is(get('/explain?host=api.example.com')->{broken}, undef, 'not broken');
 
 like(request("GET /explain?$_"), qr/ 400 .*"error"/s, "explain, $_")
 	for 'port=x&host=a', 'port=1';

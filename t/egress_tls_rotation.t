@@ -146,7 +146,7 @@ swap('one', 'm');
 copy('root.crt', 'moving.crt');
 crl('');
 
-$t->run()->plan(28);
+$t->run()->plan(29);
 
 ###############################################################################
 
@@ -226,13 +226,17 @@ cmp_ok(until_new(sub { get('late') }, qr/ 200 /), '<', 10, 'file is there');
 like(get('key'), qr/CN=key /, 'key');
 
 SKIP: {
-	skip 'the workers may read what nginx reads', 2 if $> != 0;
+	skip 'the workers may read what nginx reads', 3 if $> != 0;
 
 	pair('new', 0600);
 	system("cp $d/new.crt $d/key.crt; cp $d/new.key $d/key.key");
 	like(until_log(qr/"\S+key.crt" changed and can't be used.*Permission denied/),
 		qr/denied/, 'key that can not be read, log');
 	like(get('key'), qr/CN=key /, 'key that can not be read, the old stays');
+
+	chmod 0644, "$d/key.key";
+	cmp_ok(until_new(sub { get('key') }, qr/CN=new /), '<', 10,
+		'key that may be read now');
 }
 
 ###############################################################################

@@ -41,17 +41,7 @@ diag(diag_level_e level, const pos_t *pos, const char *code, const char *fmt,
     va_list     args;
     diag_rec_t  rec;
 
-    if (level == DIAG_ERROR) {
-        diag_errors++;
-
-        if (diag_shown++ >= DIAG_MAX && !diag_collecting) {
-            return;
-        }
-
-    } else if (level == DIAG_WARNING && diag_warnings_count) {
-        diag_errors++;
-        diag_strict_warnings++;
-    }
+    static diag_rec_t  last;
 
     memset(&rec, 0, sizeof(diag_rec_t));
 
@@ -70,14 +60,36 @@ diag(diag_level_e level, const pos_t *pos, const char *code, const char *fmt,
         rec.pos = *pos;
     }
 
+    /* a Secret has a certificate, a key and CAs, and the same flaw thrice */
+
+    if (last.text && diag_same(&last, &rec)) {
+        free(rec.text);
+        return;
+    }
+
+    if (!diag_collecting) {
+        free(last.text);
+    }
+
+    last = rec;
+
+    if (level == DIAG_ERROR) {
+        diag_errors++;
+        diag_shown++;
+
+    } else if (level == DIAG_WARNING && diag_warnings_count) {
+        diag_errors++;
+        diag_strict_warnings++;
+    }
+
     if (diag_collecting) {
         diag_keep(&rec);
         return;
     }
 
-    diag_print(stderr, &rec);
-
-    free(rec.text);
+    if (level != DIAG_ERROR || diag_shown <= DIAG_MAX) {
+        diag_print(stderr, &rec);
+    }
 }
 
 

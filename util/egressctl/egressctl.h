@@ -425,6 +425,7 @@ void routes_finish(listener_t *l);
 /* of a Secret with a certificate and a key, and of one with CAs */
 const char *secret_file(model_t *m, node_t *name, const char *what);
 /* 0: Secrets of the input are files now */
+void secret_check(model_t *m);
 int secret_write(model_t *m);
 
 

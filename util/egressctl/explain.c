@@ -18,6 +18,7 @@ typedef struct {
     const char     *socket_path;
     int             json;
     private_t       private;
+    int             named;          /* there is something to ask about */
 } explain_t;
 
 
@@ -126,6 +127,12 @@ explain(int argc, char **argv)
         }
     }
 
+    if (!e.named) {
+        fputs("egressctl: explain must have --host NAME, or --sni or "
+              "--service\n", stderr);
+        return EGRESSCTL_USAGE;
+    }
+
     e.private.argc = argc - optind;
     e.private.argv = argv + optind;
 
@@ -172,6 +179,8 @@ explain(int argc, char **argv)
 static int
 explain_option(explain_t *e, int ch)
 {
+    const char  *name;
+
     switch (ch) {
 
     case OPT_SOCKET:
@@ -216,9 +225,12 @@ explain_option(explain_t *e, int ch)
         return EGRESSCTL_USAGE;
 
     default:
-        http_escape(&e->args,
-                    explain_long[ch - OPT_ARGUMENT + EXPLAIN_OWN].name,
-                    optarg);
+        name = explain_long[ch - OPT_ARGUMENT + EXPLAIN_OWN].name;
+
+        e->named |= strcmp(name, "host") == 0 || strcmp(name, "sni") == 0
+                    || strcmp(name, "service") == 0;
+
+        http_escape(&e->args, name, optarg);
         return -1;
     }
 }
@@ -318,6 +330,12 @@ explain_print(json_t *answer)
     }
 
     printf("\n");
+
+    if (*explain_text(answer, "broken")) {
+        printf("  the service is broken: ");
+        explain_put(explain_text(answer, "broken"));
+        printf("\n");
+    }
 
     error = explain_text(authz, "no_identity");
 

@@ -38,6 +38,7 @@ static int convert_option(convert_t *c, int ch);
 static int convert_string(options_t *o, int ch);
 static void convert_push(const char ***list, size_t *n, const char *value);
 static int convert_pair(const char *name, const char *value);
+static int convert_proxy_conf(const char *value);
 static int convert_version(options_t *o, const char *value);
 static void convert_add(model_t *m, const char *name);
 static void convert_folder(model_t *m, const char *name);
@@ -320,6 +321,8 @@ convert_prepare(int argc, char **argv, convert_t *c, model_t *m, char **text)
 
     *text = emit_conf(m);
 
+    secret_check(m);
+
     if (c->analyze) {
         return -1;
     }
@@ -410,6 +413,10 @@ convert_option(convert_t *c, int ch)
     case OPT_VERSION:
         return convert_version(o, optarg);
 
+    case OPT_PROXY_CONF:
+        o->proxy_conf = optarg;
+        return convert_proxy_conf(optarg);
+
     case OPT_STRICT:
         c->fail = 1;
         diag_strict();
@@ -476,7 +483,6 @@ convert_string(options_t *o, int ch)
         { OPT_CA, offsetof(options_t, ca) },
         { OPT_RESOLVER, offsetof(options_t, resolver) },
         { OPT_SYSTEM_CA, offsetof(options_t, system_ca) },
-        { OPT_PROXY_CONF, offsetof(options_t, proxy_conf) },
         { OPT_ACCESS_LOG, offsetof(options_t, access_log) },
         { OPT_ADMIN, offsetof(options_t, admin) },
         { OPT_LOCALITY, offsetof(options_t, locality) },
@@ -519,6 +525,21 @@ convert_pair(const char *name, const char *value)
     if (p == NULL || p == value || p[1] == '\0') {
         fprintf(stderr, "egressctl: %s must have the form A=B, not \"%s\"\n",
                 name, value);
+        return EGRESSCTL_USAGE;
+    }
+
+    return -1;
+}
+
+
+static int
+convert_proxy_conf(const char *value)
+{
+    struct stat  st;
+
+    if (stat(value, &st) == 0 && S_ISDIR(st.st_mode)) {
+        fprintf(stderr, "egressctl: --conf-path is the file, as "
+                "%s/egress_proxy.conf, not its folder\n", value);
         return EGRESSCTL_USAGE;
     }
 

@@ -616,6 +616,13 @@ private_errors(private_t *p)
         diag(DIAG_ERROR, NULL, "PRIVATE", "%s did not start", p->nginx);
     }
 
+    if (text && strstr(text, "unknown directive \"egress\"")) {
+        diag(DIAG_NOTE, NULL, "PRIVATE", "the egress modules are not loaded: "
+             "%s", p->conf ? "write load_module lines"
+                   : "make install, or add \"-- --module-path DIR\", with "
+                     "--stream-module FILE if that is a module");
+    }
+
     free(text);
 }
 

@@ -190,19 +190,25 @@ secret_path(model_t *m, const char *name, const char *key)
 
 /* only what some service or listener names, and only when all is right */
 
+void
+secret_check(model_t *m)
+{
+    size_t  i;
+
+    for (i = 0; i < m->used_secrets.n; i++) {
+        (void) secret_save(m, m->used_secrets.elts[i], 0);
+    }
+}
+
+
 int
 secret_write(model_t *m)
 {
-    int     write;
     size_t  i;
 
-    /* all of them are looked at before any is written */
-
-    for (write = 0; write < 2; write++) {
-        for (i = 0; i < m->used_secrets.n; i++) {
-            if (secret_save(m, m->used_secrets.elts[i], write) != 0) {
-                return -1;
-            }
+    for (i = 0; i < m->used_secrets.n; i++) {
+        if (secret_save(m, m->used_secrets.elts[i], 1) != 0) {
+            return -1;
         }
     }
 
@@ -223,8 +229,9 @@ secret_save(model_t *m, node_t *secret, int write)
     dir = xprintf("%s/%s", m->options->secrets, name);
 
     if (write && mkdir(dir, 0700) == -1 && errno != EEXIST) {
-        diag(DIAG_ERROR, &secret->pos, "WRITE", "%s: %s", dir,
-             strerror(errno));
+        diag(DIAG_ERROR, &secret->pos, "WRITE", "%s: %s%s", dir,
+             strerror(errno), errno == ENOENT
+                              ? ": make the folder of --secrets-dir" : "");
         return -1;
     }
 
@@ -246,6 +253,14 @@ secret_save(model_t *m, node_t *secret, int write)
         if (data == NULL) {
             diag(DIAG_ERROR, &n->pos, "VALUE", "\"%s\" is not base64",
                  n->key->text);
+            return -1;
+        }
+
+        /* what nginx can't read would replace what it can */
+
+        if (memmem(data, len, "-----BEGIN ", 11) == NULL) {
+            diag(DIAG_ERROR, &n->pos, "VALUE", "\"%s\" is not PEM: there is "
+                 "no \"-----BEGIN\" in it", n->key->text);
             return -1;
         }
 

@@ -54,7 +54,18 @@ yaml_read(const char *name)
 
     source = yaml_load(name);
 
-    return source ? yaml_parse(source) : NULL;
+    if (source == NULL) {
+        return NULL;
+    }
+
+    /* as of a "kubectl get" that failed: what is open would be closed */
+
+    if (source->len == 0) {
+        diag(DIAG_ERROR, NULL, "READ", "%s is empty", source->name);
+        return NULL;
+    }
+
+    return yaml_parse(source);
 }
 
 
