@@ -355,6 +355,9 @@ typedef struct {
     ngx_egress_service_t      svc;
     ngx_egress_service_conf_t  conf;
     ngx_egress_tls_t          tls;
+    ngx_egress_tcp_keepalive_t  tcp_keepalive;
+    ngx_egress_outlier_t      outlier;
+    ngx_egress_retry_t        retry;
 
     /* most have no more: what they have is copied when it is known */
 

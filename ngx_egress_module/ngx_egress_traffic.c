@@ -486,22 +486,18 @@ ngx_egress_key_unknown(ngx_cycle_t *cycle, ngx_egress_service_t *svc)
 char *
 ngx_egress_conf_tcp_keepalive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_service_t *svc = conf;
+    ngx_egress_draft_t *draft = conf;
 
     char                        *rv;
     ngx_str_t                   *value;
     ngx_egress_tcp_keepalive_t  *ka;
 
-    if (svc->conf->tcp_keepalive) {
+    if (draft->conf.tcp_keepalive) {
         return "is duplicate";
     }
 
-    ka = ngx_pcalloc(cf->pool, sizeof(ngx_egress_tcp_keepalive_t));
-    if (ka == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    svc->conf->tcp_keepalive = ka;
+    ka = &draft->tcp_keepalive;
+    draft->conf.tcp_keepalive = ka;
 
     value = cf->args->elts;
 
@@ -574,23 +570,19 @@ ngx_egress_conf_max_pending(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 char *
 ngx_egress_conf_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_service_t *svc = conf;
+    ngx_egress_draft_t *draft = conf;
 
     char                *rv;
     ngx_str_t           *value;
     ngx_uint_t           i;
     ngx_egress_retry_t  *retry;
 
-    if (svc->conf->retry) {
+    if (draft->conf.retry) {
         return "is duplicate";
     }
 
-    retry = ngx_pcalloc(cf->pool, sizeof(ngx_egress_retry_t));
-    if (retry == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    svc->conf->retry = retry;
+    retry = &draft->retry;
+    draft->conf.retry = retry;
 
     retry->attempts = NGX_CONF_UNSET_UINT;
     retry->per_try_timeout = NGX_CONF_UNSET_MSEC;
@@ -737,21 +729,17 @@ ngx_egress_retry_status(ngx_pool_t *pool, ngx_egress_retry_t *retry,
 char *
 ngx_egress_conf_outlier(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_egress_service_t *svc = conf;
+    ngx_egress_draft_t *draft = conf;
 
     char                  *rv;
     ngx_egress_outlier_t  *outlier;
 
-    if (svc->conf->outlier) {
+    if (draft->conf.outlier) {
         return "is duplicate";
     }
 
-    outlier = ngx_palloc(cf->pool, sizeof(ngx_egress_outlier_t));
-    if (outlier == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    svc->conf->outlier = outlier;
+    outlier = &draft->outlier;
+    draft->conf.outlier = outlier;
 
     outlier->consecutive_5xx = NGX_CONF_UNSET_UINT;
     outlier->consecutive_gateway = NGX_CONF_UNSET_UINT;
