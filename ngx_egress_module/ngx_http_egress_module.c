@@ -169,6 +169,9 @@ static ngx_int_t ngx_http_egress_upgrade(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_egress_authority(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_egress_request_header(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_uint_t ngx_http_egress_named(ngx_str_t *key, ngx_str_t *name);
 static ngx_int_t ngx_http_egress_add_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_http_egress_wrap_passes(ngx_conf_t *cf);
 static void ngx_http_egress_unwrap_passes(void *data);
@@ -361,6 +364,9 @@ static ngx_http_variable_t  ngx_http_egress_vars[] = {
 
     { ngx_string("egress_authority"), NULL, ngx_http_egress_authority,
       0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("egress_http_"), NULL, ngx_http_egress_request_header,
+      0, NGX_HTTP_VAR_PREFIX, 0 },
 
       ngx_http_null_variable
 };
@@ -1736,6 +1742,97 @@ ngx_http_egress_authority(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     v->data = host.data;
 
     return NGX_OK;
+}
+
+
+/*
+ * All lines of the header, joined as Envoy joins them.  For "x-a" $http_x_a
+ * has the value of "x_a", too, which nobody on the way took for "x-a".
+ */
+
+static ngx_int_t
+ngx_http_egress_request_header(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    size_t            len;
+    u_char           *p;
+    ngx_str_t         name;
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    name = *(ngx_str_t *) data;
+    name.data += sizeof("egress_http_") - 1;
+    name.len -= sizeof("egress_http_") - 1;
+
+    p = NULL;
+    len = 0;
+
+    for (n = 0; n < 2; n++) {
+
+        for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+            h = part->elts;
+
+            for (i = 0; i < part->nelts; i++) {
+
+                if (!ngx_http_egress_named(&h[i].key, &name)) {
+                    continue;
+                }
+
+                if (p) {
+                    p = ngx_cpymem(p, h[i].value.data, h[i].value.len);
+                    *p++ = ',';
+                }
+
+                len += h[i].value.len + 1;
+            }
+        }
+
+        if (len == 0) {
+            v->not_found = 1;
+            return NGX_OK;
+        }
+
+        if (n == 0) {
+            p = ngx_pnalloc(r->pool, len);
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+
+            v->data = p;
+            v->len = len - 1;
+        }
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_egress_named(ngx_str_t *key, ngx_str_t *name)
+{
+    u_char  ch;
+    size_t  i;
+
+    if (key->len != name->len) {
+        return 0;
+    }
+
+    for (i = 0; i < key->len; i++) {
+
+        ch = ngx_tolower(key->data[i]);
+
+        if (ch == '_' || name->data[i] != (ch == '-' ? '_' : ch)) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

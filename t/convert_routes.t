@@ -31,7 +31,7 @@ my $r = Test::Nginx::repository();
 my @meta = ('"', "'", '\\', '$', ';', '{', '}', '#', ' ', '%', '$host',
 	'${host}', '\\n', '"; return 200 x; #', "\t");
 
-$t->plan(58 + 3 * @meta);
+$t->plan(64 + 3 * @meta);
 
 my $rules = '';
 
@@ -102,6 +102,8 @@ $rules
     directResponse: {status: 200, body: {string: empty}}
   - match: [{uri: {prefix: /authority}, authority: {exact: "a.test:80"}}]
     directResponse: {status: 200, body: {string: authority}}
+  - match: [{uri: {prefix: /host}, headers: {host: {exact: a.test}}}]
+    directResponse: {status: 200, body: {string: host}}
   - match: [{uri: {regex: "/re/[a-c]+"}}]
     directResponse: {status: 200, body: {string: regex}}
   - match: [{uri: {prefix: /gateways}, sourceLabels: {app: frontend}}]
@@ -235,6 +237,19 @@ unlike($answer, qr/^x-set: y\r$/mi, 'the old one is gone');
 like($answer, qr/^X-Add: one\r.*^X-Add: two\r$/msi, 'header added');
 unlike($answer, qr/X-Gone/i, 'header removed');
 like($answer, qr/^x-answer: set\r$/m, 'header of the answer set');
+
+# a client's "x_in" is not the "x-in" that is vouched for
+
+$answer = get('/', "X_In: forged\r\nX_Add: forged\r\nX-In: in\r\nX-In: two");
+
+like($answer, qr/^x-set: in,two\r$/mi, 'all lines, and no other header');
+unlike($answer, qr/^x-(?:set|add): forged\r$/mi, 'not forged');
+like($answer, qr/^x_in: forged\r$/mi, 'but sent as it is');
+like(get('/without', "X_No: 1"), qr/without\z/, 'a match of another header');
+like(http("GET http://b.a.test/host HTTP/1.0\r\nHost: a.test\r\n\r\n"),
+	qr/GET \/host/, 'host, which the request line says');
+like(get('/host'), qr/host\z/, 'host');
+$answer = get('/', "X-In: in\r\nX-Add: one\r\nX-Gone: x\r\nX-Set: y");
 unlike($answer, qr/^x-far/mi, 'and removed');
 
 # weights, retries, timeouts, faults, mirrors

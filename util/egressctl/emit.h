@@ -105,6 +105,7 @@ char *text_regex(const pos_t *pos, const char *text, int *groups,
     int *alternatives);
 /* "$http_name"; NULL if it can't be a header's name */
 char *text_header(const pos_t *pos, const char *prefix, const char *name);
+char *text_request(const pos_t *pos, const char *name);
 
 
 #endif /* _EMIT_H_INCLUDED_ */

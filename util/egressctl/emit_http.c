@@ -669,7 +669,7 @@ emit_http_strings(vh_t *vh, arm_t *arm, node_t *map, int invert)
             }
         }
 
-        variable = text_header(&n->key->pos, "$http_", n->key->text);
+        variable = text_request(&n->key->pos, n->key->text);
         regex = emit_string(n, ".");
 
         if (variable && regex) {

@@ -906,6 +906,13 @@ headers_operator(const char *name, size_t len, char **value)
         }
     }
 
+    /* a name for ":authority" */
+
+    if (len == 9 && strncasecmp(name, "REQ(host)", len) == 0) {
+        *value = xstrdup("${egress_authority}");
+        return 1;
+    }
+
     if (len < 6 || strncmp(name, "REQ(", 4) != 0 || name[len - 1] != ')'
         || strspn(name + 4, "abcdefghijklmnopqrstuvwxyz-"
                             "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -914,7 +921,7 @@ headers_operator(const char *name, size_t len, char **value)
         return 0;
     }
 
-    *value = xprintf("${http_%.*s}", (int) (len - 5), name + 4);
+    *value = xprintf("${egress_http_%.*s}", (int) (len - 5), name + 4);
 
     for (p = *value + 2; *p; p++) {
         *p = (*p == '-') ? '_' : (char) tolower((unsigned char) *p);
@@ -938,7 +945,7 @@ headers_request(list_t *list, service_t *svc, FILE *out)
 
         if (!h->replaced) {
             fprintf(out, "            %s_set_header  %s %s;\n", module,
-                    h->name, text_header(h->pos, "$http_", h->name));
+                    h->name, text_request(h->pos, h->name));
         }
 
         for (k = 0; k < h->values.n; k++) {

@@ -863,7 +863,7 @@ emit_hash(emit_t *e, service_t *svc, node_t *hash)
     n = node_get(hash, "httpHeaderName");
 
     if (n) {
-        name = text_header(&n->pos, "$http_", n->text);
+        name = text_request(&n->pos, n->text);
 
     } else if (node_get(hash, "httpQueryParameterName")) {
         n = node_get(hash, "httpQueryParameterName");

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "egressctl.h"
 #include "emit.h"
@@ -701,4 +702,19 @@ text_header(const pos_t *pos, const char *prefix, const char *name)
     }
 
     return s;
+}
+
+
+/* the variable of a request's header, of none with a "_" in place of a "-" */
+
+char *
+text_request(const pos_t *pos, const char *name)
+{
+    /* Envoy's other name for ":authority" */
+
+    if (strcasecmp(name, "host") == 0) {
+        return xstrdup("$egress_authority");
+    }
+
+    return text_header(pos, "$egress_http_", name);
 }

@@ -639,7 +639,7 @@ limits_action(emit_t *e, node_t *action)
     }
 
     if (strcmp(n->key->text, "request_headers") == 0) {
-        value = text_header(&n->pos, "$http_", node_text(n, "header_name"));
+        value = text_request(&n->pos, node_text(n, "header_name"));
         return xprintf("\"%s%s=%s\"", text_value(e, &n->pos, key),
                        node_true(n, "skip_if_absent") ? "?" : "",
                        value ? value : "");
@@ -694,7 +694,7 @@ limits_header(emit_t *e, node_t *header)
     node_t      *n;
     const char  *variable, *regex;
 
-    variable = text_header(&header->pos, "$http_", node_text(header, "name"));
+    variable = text_request(&header->pos, node_text(header, "name"));
     regex = ".";
 
     if (node_get(header, "exact_match")) {

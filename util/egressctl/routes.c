@@ -26,6 +26,9 @@ static target_t *routes_mirror(model_t *m, node_t *vs, server_t *s,
     node_t *dest, node_t *node);
 static void routes_vhost(node_t *vs, server_t *s, const char *host,
     list_t *rules);
+static int routes_owner(node_t *vs, server_t *s, vhost_t *v);
+static void routes_lost(node_t *vs, server_t *s, const char *host);
+static size_t routes_specific(server_t *s, const char *host);
 static const char *routes_retry(model_t *m, node_t *rule);
 static char *routes_retry_on(node_t *node);
 static int routes_retry_value(node_t *node, char *word, char *out);
@@ -427,11 +430,7 @@ routes_vhost(node_t *vs, server_t *s, const char *host, list_t *rules)
     l = s->listener;
     v = hash_get(l->names, host);
 
-    if (v && l->terminates && v->server != s) {
-        diag(DIAG_WARNING, &vs->pos, "CONFLICT",
-             "\"%s\" in port %ld belongs to the server in %s:%zu already",
-             host, l->port, v->server->node->pos.source->name,
-             v->server->node->pos.line);
+    if (v && l->terminates && v->server != s && !routes_owner(vs, s, v)) {
         return;
     }
 
@@ -457,6 +456,90 @@ routes_vhost(node_t *vs, server_t *s, const char *host, list_t *rules)
     for (i = 0; i < rules->n; i++) {
         list_push(&v->rules, rules->elts[i]);
     }
+}
+
+
+/*
+ * Istio goes by the SNI: a host is of the server that has the most of its
+ * name, and so are its certificate and who may come.
+ */
+
+static int
+routes_owner(node_t *vs, server_t *s, vhost_t *v)
+{
+    size_t   i, was, is;
+    node_t  *other;
+
+    was = routes_specific(v->server, v->host);
+    is = routes_specific(s, v->host);
+
+    if (was >= is) {
+
+        if (was == is || v->server->gateway != s->gateway) {
+            routes_lost(vs, v->server, v->host);
+        }
+
+        return 0;
+    }
+
+    /* those that are for this server as well come next, or have come */
+
+    other = NULL;
+
+    for (i = 0; i < v->rules.n; i++) {
+
+        if (other != ((rule_t *) v->rules.elts[i])->vs) {
+            other = ((rule_t *) v->rules.elts[i])->vs;
+
+            if (other != vs) {
+                routes_lost(other, s, v->host);
+            }
+        }
+    }
+
+    v->server = s;
+    v->rules.n = 0;
+
+    return 1;
+}
+
+
+static void
+routes_lost(node_t *vs, server_t *s, const char *host)
+{
+    diag(DIAG_WARNING, &vs->pos, "CONFLICT",
+         "\"%s\" in port %ld belongs to the server in %s:%zu", host,
+         s->listener->port, s->node->pos.source->name, s->node->pos.line);
+}
+
+
+static size_t
+routes_specific(server_t *s, const char *host)
+{
+    size_t       best, len;
+    node_t      *n;
+    const char  *slash, *name;
+
+    best = 0;
+
+    for (n = node_first(s->node, "hosts"); n; n = n->next) {
+
+        slash = strchr(n->text, '/');
+        name = slash ? slash + 1 : n->text;
+        len = strlen(name);
+
+        if (host_covers(name, host) && len > best) {
+            best = len;
+        }
+
+        /* a wildcard may have as many bytes */
+
+        if (strcasecmp(name, host) == 0) {
+            return strlen(host) + 1;
+        }
+    }
+
+    return best;
 }
 
 
