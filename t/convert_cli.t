@@ -41,7 +41,7 @@ my %place = (
 my @meta = ('\\"', "'", '\\\\', '$', ';', '{', '}', '\\n', '\\r', '\\t',
 	'\\0', '\\x7f');
 
-$t->plan(32 + keys(%place) * @meta);
+$t->plan(41 + keys(%place) * @meta);
 
 ###############################################################################
 
@@ -60,6 +60,10 @@ is((ctl('convert'))[0], 2, 'no file');
 is((ctl('convert --foo'))[0], 2, 'unknown option');
 is((ctl('convert -f a b'))[0], 2, 'stray argument');
 is((ctl('convert -f a --listen 443'))[0], 2, 'listen without address');
+is((ctl("convert -f a --listen $_=127.0.0.1:80"))[0], 2, "listen $_")
+	for qw/ x 0 65536 44x /;
+is((ctl("convert -f a --allow-address $_"))[0], 2, "address $_")
+	for qw! x 10.0.0.0/33 10.0.0 ::/129 10.0.0.0/ !;
 is((ctl("convert -f a --conf-path $d"))[0], 2, 'the folder of the file');
 is((ctl('explain --port 443'))[0], 2, 'explain nothing');
 is((ctl("convert -f $d/none.yaml"))[0], 1, 'no such file');

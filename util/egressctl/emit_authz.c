@@ -4,7 +4,6 @@
  */
 
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +23,6 @@ static int emit_authz_key(node_t *key);
 static void emit_authz_values(emit_t *e, node_t *doc, const char *name,
     node_t *list);
 static int emit_authz_value(const char *name, node_t *value);
-static int emit_authz_cidr(const char *text);
 static const char *emit_authz_path(const char *text);
 static void emit_authz_tcp(emit_t *e, node_t *doc, node_t *node,
     const char *name);
@@ -424,7 +422,7 @@ emit_authz_value(const char *name, node_t *value)
     if ((strstr(name, "pBlocks") || strcmp(name, "source.ip") == 0
          || strcmp(name, "remote.ip") == 0
          || strcmp(name, "destination.ip") == 0)
-        && emit_authz_cidr(text) == -1)
+        && !is_cidr(text))
     {
         diag(DIAG_ERROR, &value->pos, "VALUE",
              "\"%s\" is neither an address nor a CIDR", text);
@@ -458,47 +456,6 @@ emit_authz_value(const char *name, node_t *value)
     }
 
     return 0;
-}
-
-
-static int
-emit_authz_cidr(const char *text)
-{
-    char            address[INET6_ADDRSTRLEN];
-    long            bits, max;
-    size_t          len;
-    unsigned char   bytes[16];
-    const char     *slash;
-
-    slash = strchr(text, '/');
-    len = slash ? (size_t) (slash - text) : strlen(text);
-
-    if (len >= sizeof(address)) {
-        return -1;
-    }
-
-    memcpy(address, text, len);
-    address[len] = '\0';
-
-    if (inet_pton(AF_INET, address, bytes) == 1) {
-        max = 32;
-
-    } else if (inet_pton(AF_INET6, address, bytes) == 1) {
-        max = 128;
-
-    } else {
-        return -1;
-    }
-
-    if (slash == NULL) {
-        return 0;
-    }
-
-    len = strlen(slash + 1);
-    bits = strtol(slash + 1, NULL, 10);
-
-    return len > 0 && len < 4 && strspn(slash + 1, "0123456789") == len
-           && bits <= max ? 0 : -1;
 }
 
 

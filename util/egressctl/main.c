@@ -38,6 +38,8 @@ static int convert_option(convert_t *c, int ch);
 static int convert_string(options_t *o, int ch);
 static void convert_push(const char ***list, size_t *n, const char *value);
 static int convert_pair(const char *name, const char *value);
+static int convert_listen(const char *value);
+static int convert_allow(const char *value);
 static int convert_proxy_conf(const char *value);
 static int convert_version(options_t *o, const char *value);
 static void convert_add(model_t *m, const char *name);
@@ -396,7 +398,7 @@ convert_option(convert_t *c, int ch)
 
     case OPT_LISTEN:
         convert_push(&o->listen, &o->nlisten, optarg);
-        return convert_pair("--listen", optarg);
+        return convert_listen(optarg);
 
     case OPT_ENDPOINT:
         convert_push(&o->endpoint, &o->nendpoint, optarg);
@@ -408,7 +410,7 @@ convert_option(convert_t *c, int ch)
 
     case OPT_ALLOW:
         convert_push(&o->allow, &o->nallow, optarg);
-        return -1;
+        return convert_allow(optarg);
 
     case OPT_VERSION:
         return convert_version(o, optarg);
@@ -529,6 +531,38 @@ convert_pair(const char *name, const char *value)
     }
 
     return -1;
+}
+
+
+static int
+convert_listen(const char *value)
+{
+    long   port;
+    char  *end;
+
+    port = strtol(value, &end, 10);
+
+    if (*end != '=' || port < 1 || port > 65535) {
+        fprintf(stderr, "egressctl: --listen begins with a port of a Gateway, "
+                "as in 443=127.0.0.1:8443, not \"%s\"\n", value);
+        return EGRESSCTL_USAGE;
+    }
+
+    return convert_pair("--listen", value);
+}
+
+
+static int
+convert_allow(const char *value)
+{
+    if (is_cidr(value)) {
+        return -1;
+    }
+
+    fprintf(stderr, "egressctl: --allow-address is an address or a range of "
+            "them, as 10.0.0.0/8, not \"%s\"\n", value);
+
+    return EGRESSCTL_USAGE;
 }
 
 

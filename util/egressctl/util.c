@@ -274,6 +274,49 @@ is_address(const char *s)
 }
 
 
+/* an address, or a range of them */
+
+int
+is_cidr(const char *text)
+{
+    char            address[INET6_ADDRSTRLEN];
+    long            bits, max;
+    size_t          len;
+    unsigned char   bytes[16];
+    const char     *slash;
+
+    slash = strchr(text, '/');
+    len = slash ? (size_t) (slash - text) : strlen(text);
+
+    if (len >= sizeof(address)) {
+        return 0;
+    }
+
+    memcpy(address, text, len);
+    address[len] = '\0';
+
+    if (inet_pton(AF_INET, address, bytes) == 1) {
+        max = 32;
+
+    } else if (inet_pton(AF_INET6, address, bytes) == 1) {
+        max = 128;
+
+    } else {
+        return 0;
+    }
+
+    if (slash == NULL) {
+        return 1;
+    }
+
+    len = strlen(slash + 1);
+    bits = strtol(slash + 1, NULL, 10);
+
+    return len > 0 && len < 4 && strspn(slash + 1, "0123456789") == len
+           && bits <= max;
+}
+
+
 int
 is_host(const char *host)
 {
