@@ -535,6 +535,10 @@ struct ngx_egress_report_s {
     ngx_int_t               (*arg)(ngx_egress_report_t *report,
                                    const char *name, ngx_str_t *value);
     void                     *data;        /* the request: of arg only */
+
+    /* an argument that ngx_egress_explain_knows() not; or empty */
+
+    ngx_str_t                 unknown;
 };
 
 
@@ -571,6 +575,9 @@ ngx_int_t ngx_egress_report_metrics(ngx_egress_report_t *report);
  * is wrong, the text says which.
  */
 ngx_int_t ngx_egress_report_explain(ngx_egress_report_t *report);
+
+/* the name of an argument of the above, as it came */
+ngx_uint_t ngx_egress_explain_knows(ngx_str_t *name);
 
 /* an argument as a number of 0..max; NGX_DECLINED: none, or it is no number */
 ngx_int_t ngx_egress_report_number(ngx_egress_report_t *report,

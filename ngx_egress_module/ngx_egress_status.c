@@ -24,6 +24,7 @@ static ngx_int_t ngx_egress_status_service(ngx_egress_report_t *report,
 
 static ngx_int_t ngx_egress_explain_fill(ngx_egress_report_t *report,
     ngx_egress_flow_t *flow, ngx_str_t *choice);
+static const char *ngx_egress_explain_addrs(ngx_egress_report_t *report);
 static ngx_int_t ngx_egress_explain_host(ngx_egress_report_t *report,
     ngx_egress_flow_t *flow, ngx_str_t *choice);
 static ngx_int_t ngx_egress_explain_protocol(ngx_egress_report_t *report,
@@ -298,7 +299,15 @@ static ngx_int_t
 ngx_egress_explain_fill(ngx_egress_report_t *report, ngx_egress_flow_t *flow,
     ngx_str_t *choice)
 {
-    ngx_uint_t  port;
+    ngx_uint_t   port;
+    const char  *error;
+
+    error = report->unknown.len ? "an argument is unknown"
+                                : ngx_egress_explain_addrs(report);
+    if (error) {
+        ngx_egress_explain_error(report, error);
+        return NGX_DECLINED;
+    }
 
     port = 443;
 
@@ -320,6 +329,57 @@ ngx_egress_explain_fill(ngx_egress_report_t *report, ngx_egress_flow_t *flow,
     }
 
     return ngx_egress_explain_host(report, flow, choice);
+}
+
+
+/* of the steps that ask for addresses: what is none would match nothing */
+
+static const char *
+ngx_egress_explain_addrs(ngx_egress_report_t *report)
+{
+    ngx_str_t    text;
+    ngx_addr_t   addr;
+    ngx_uint_t   i;
+
+    static const char  *names[] = { "source", "remote", "destination" };
+
+    for (i = 0; i < 3; i++) {
+
+        if (report->arg(report, names[i], &text) == NGX_OK
+            && ngx_parse_addr(report->text.pool, &addr, text.data, text.len)
+               != NGX_OK)
+        {
+            return "source, remote or destination is no address";
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_uint_t
+ngx_egress_explain_knows(ngx_str_t *name)
+{
+    ngx_uint_t  i;
+
+    static ngx_str_t  names[] = {
+        ngx_string("host"), ngx_string("port"), ngx_string("principal"),
+        ngx_string("sni"), ngx_string("service"), ngx_string("protocol"),
+        ngx_string("method"), ngx_string("path"), ngx_string("authority"),
+        ngx_string("source"), ngx_string("remote"),
+        ngx_string("destination"), ngx_string("limit")
+    };
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (name->len == names[i].len
+            && ngx_strncasecmp(name->data, names[i].data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return name->len > 7 && ngx_strncasecmp(name->data, (u_char *) "header.", 7)
+                            == 0;
 }
 
 

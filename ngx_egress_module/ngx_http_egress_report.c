@@ -26,6 +26,8 @@ typedef struct {
 static ngx_int_t ngx_http_egress_status_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_metrics_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_explain_handler(ngx_http_request_t *r);
+static void ngx_http_egress_report_unknown(ngx_http_request_t *r,
+    ngx_str_t *unknown);
 static ngx_int_t ngx_http_egress_report_init(ngx_http_request_t *r,
     ngx_egress_report_t *report);
 static void ngx_http_egress_report_what(ngx_http_request_t *r,
@@ -117,6 +119,8 @@ ngx_http_egress_explain_handler(ngx_http_request_t *r)
         return rc;
     }
 
+    ngx_http_egress_report_unknown(r, &report.unknown);
+
     rc = ngx_egress_report_explain(&report);
 
     if (rc == NGX_ERROR) {
@@ -127,6 +131,35 @@ ngx_http_egress_explain_handler(ngx_http_request_t *r)
                                        rc == NGX_OK ? NGX_HTTP_OK
                                                     : NGX_HTTP_BAD_REQUEST,
                                        &ngx_http_egress_json_type);
+}
+
+
+/* the first argument that means nothing: a typing error, say */
+
+static void
+ngx_http_egress_report_unknown(ngx_http_request_t *r, ngx_str_t *unknown)
+{
+    u_char     *p, *last;
+    ngx_str_t   name;
+
+    p = r->args.data;
+    last = p + r->args.len;
+
+    while (p < last) {
+
+        name.data = p;
+
+        while (p < last && *p != '=' && *p != '&') { p++; }
+
+        name.len = p - name.data;
+
+        if (name.len && !ngx_egress_explain_knows(&name)) {
+            *unknown = name;
+            return;
+        }
+
+        while (p < last && *p++ != '&') { /* void */ }
+    }
 }
 
 

@@ -108,7 +108,7 @@ stream {
 
 EOC
 
-$t->run()->plan(53);
+$t->run()->plan(56);
 
 ###############################################################################
 
@@ -222,7 +222,8 @@ like(get('/explain?host=partner.example.com')->{broken}, qr/no.crt/,
 is(get('/explain?host=api.example.com')->{broken}, undef, 'not broken');
 
 like(request("GET /explain?$_"), qr/ 400 .*"error"/s, "explain, $_")
-	for 'port=x&host=a', 'port=1';
+	for 'port=x&host=a', 'port=1', 'host=a&prt=1', 'host=a&source=banana',
+	'host=a&remote=1.2.3.4&destination=x';
 
 # nginx -t warns of what the network can ask
 
