@@ -329,7 +329,9 @@ emit_http_default(emit_t *e, listener_t *l)
             emit_server_protocols(e, node_get(l->vhosts->server->node, "tls"));
         }
 
-        fputs("    }\n", e->out);
+        /* a Host of none of them, in a handshake for one: no files of nginx */
+
+        fputs("\n        return  404;\n    }\n", e->out);
         return;
     }
 
