@@ -1746,8 +1746,8 @@ ngx_http_egress_authority(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
 
 /*
- * All lines of the header, joined as Envoy joins them.  For "x-a" $http_x_a
- * has the value of "x_a", too, which nobody on the way took for "x-a".
+ * All lines of the header, joined as nginx does from 1.23 on.  For "x-a"
+ * $http_x_a has the value of "x_a", too, which nobody on the way took for it.
  */
 
 static ngx_int_t
@@ -1783,9 +1783,10 @@ ngx_http_egress_request_header(ngx_http_request_t *r,
                 if (p) {
                     p = ngx_cpymem(p, h[i].value.data, h[i].value.len);
                     *p++ = ',';
+                    *p++ = ' ';
                 }
 
-                len += h[i].value.len + 1;
+                len += h[i].value.len + 2;
             }
         }
 
@@ -1801,7 +1802,7 @@ ngx_http_egress_request_header(ngx_http_request_t *r,
             }
 
             v->data = p;
-            v->len = len - 1;
+            v->len = len - 2;
         }
     }
 

@@ -136,7 +136,7 @@ my $conf = `$ctl convert -f $d/m.yaml --resolver 127.0.0.1 \\
 	--endpoint dead.test=127.0.0.1:@{[ port(8084) ]} \\
 	--proxy-conf $r/conf/egress_proxy.conf 2>$d/err`;
 
-$t->plan(26);
+$t->plan(27);
 
 is($?, 0, 'converted') or diag($t->read_file('err'));
 
@@ -268,6 +268,13 @@ like(tls('--http2'), qr/^HTTP\/2 200 .*^HTTP\/2.0 GET/ms, 'clients with TLS');
 like(tls('--http1.1'), qr/^HTTP\/1.1 200 .*^HTTP\/2.0 GET/ms,
 	'and HTTP/1.1');
 
+# another Host then: no files of nginx's own
+
+mkdir "$d/html";
+$t->write_file('html/index.html', 'a file');
+like(tls('--http1.1', '-H', 'Host: other.test'), qr/^HTTP\/1.1 404 /,
+	'a Host that is not there');
+
 SKIP: {
 	skip 'nginx before 1.25.1', 1 unless $new;
 
@@ -299,11 +306,11 @@ sub curl {
 }
 
 sub tls {
-	my ($protocol) = @_;
+	my ($protocol, @args) = @_;
 
 	return run('curl', '-s', '-m', '10', '-i', '-k', $protocol, '--resolve',
-		'grpc.test:' . port(8085) . ':127.0.0.1',
-		'https://grpc.test:' . port(8085) . '/a');
+		'grpc.test:' . port(8085) . ':127.0.0.1', @args,
+		'https://grpc.test:' . port(8085) . (@args ? '/' : '/a'));
 }
 
 sub run {

@@ -242,7 +242,7 @@ like($answer, qr/^x-answer: set\r$/m, 'header of the answer set');
 
 $answer = get('/', "X_In: forged\r\nX_Add: forged\r\nX-In: in\r\nX-In: two");
 
-like($answer, qr/^x-set: in,two\r$/mi, 'all lines, and no other header');
+like($answer, qr/^x-set: in, two\r$/mi, 'all lines, and no other header');
 unlike($answer, qr/^x-(?:set|add): forged\r$/mi, 'not forged');
 like($answer, qr/^x_in: forged\r$/mi, 'but sent as it is');
 like(get('/without', "X_No: 1"), qr/without\z/, 'a match of another header');

@@ -470,7 +470,7 @@ fuzz_directive(const char *block, const char *word)
           " ssl_reject_handshake ssl_session_tickets ssl_session_cache egress"
           " egress_port egress_mesh egress_preread egress_service"
           " egress_ratelimit egress_ratelimit_descriptor proxy_timeout"
-          " proxy_pass location" },
+          " proxy_pass return location" },
         { "location", "egress egress_service egress_ratelimit"
           " egress_ratelimit_descriptor include root"
           " try_files default_type return error_page internal if set rewrite"

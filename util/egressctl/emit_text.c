@@ -575,25 +575,31 @@ regex_class(regex_t *r)
 }
 
 
-/* the length of "[:alpha:]"; 0: it is just a "[" */
+/* the length of "[:alpha:]" or "[:^alpha:]"; 0: it is just a "[" */
 
 static size_t
 regex_posix(const char *p)
 {
-    size_t  i, len;
+    size_t  i, n, len;
 
     static const char  *names[] = {
         "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph",
         "lower", "print", "punct", "space", "upper", "word", "xdigit"
     };
 
+    if (strncmp(p, "[:", 2) != 0) {
+        return 0;
+    }
+
+    n = (p[2] == '^') ? 3 : 2;
+
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         len = strlen(names[i]);
 
-        if (strncmp(p, "[:", 2) == 0 && strncmp(p + 2, names[i], len) == 0
-            && strncmp(p + 2 + len, ":]", 2) == 0)
+        if (strncmp(p + n, names[i], len) == 0
+            && strncmp(p + n + len, ":]", 2) == 0)
         {
-            return len + 4;
+            return n + len + 2;
         }
     }
 
