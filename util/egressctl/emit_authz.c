@@ -24,7 +24,7 @@ static int emit_authz_key(node_t *key);
 static void emit_authz_values(emit_t *e, node_t *doc, const char *name,
     node_t *list);
 static int emit_authz_value(const char *name, node_t *value);
-static int emit_authz_cidr(const char *text);
+static const char *emit_authz_cidr(const char *text);
 static const char *emit_authz_path(const char *text);
 static void emit_authz_tcp(emit_t *e, node_t *doc, node_t *node,
     const char *name);
@@ -421,13 +421,13 @@ emit_authz_value(const char *name, node_t *value)
         return 0;
     }
 
-    if ((strstr(name, "pBlocks") || strcmp(name, "source.ip") == 0
-         || strcmp(name, "remote.ip") == 0
-         || strcmp(name, "destination.ip") == 0)
-        && emit_authz_cidr(text) == -1)
-    {
-        diag(DIAG_ERROR, &value->pos, "VALUE",
-             "\"%s\" is neither an address nor a CIDR", text);
+    error = (strstr(name, "pBlocks") || strcmp(name, "source.ip") == 0
+             || strcmp(name, "remote.ip") == 0
+             || strcmp(name, "destination.ip") == 0)
+            ? emit_authz_cidr(text) : NULL;
+
+    if (error) {
+        diag(DIAG_ERROR, &value->pos, "VALUE", "\"%s\" %s", text, error);
         return -1;
     }
 
@@ -461,44 +461,54 @@ emit_authz_value(const char *name, node_t *value)
 }
 
 
-static int
+/* NULL: it is right */
+
+static const char *
 emit_authz_cidr(const char *text)
 {
-    char            address[INET6_ADDRSTRLEN];
-    long            bits, max;
-    size_t          len;
-    unsigned char   bytes[16];
-    const char     *slash;
+    char              address[INET6_ADDRSTRLEN];
+    long              bits, max;
+    size_t            len;
+    const char       *slash;
+    struct in_addr    v4;
+    struct in6_addr   v6;
+
+    static const char  none[] = "is neither an address nor a CIDR";
 
     slash = strchr(text, '/');
     len = slash ? (size_t) (slash - text) : strlen(text);
 
     if (len >= sizeof(address)) {
-        return -1;
+        return none;
     }
 
     memcpy(address, text, len);
     address[len] = '\0';
 
-    if (inet_pton(AF_INET, address, bytes) == 1) {
+    if (inet_pton(AF_INET, address, &v4) == 1) {
         max = 32;
 
-    } else if (inet_pton(AF_INET6, address, bytes) == 1) {
+    } else if (inet_pton(AF_INET6, address, &v6) == 1) {
         max = 128;
 
     } else {
-        return -1;
+        return none;
+    }
+
+    if (max == 128 && IN6_IS_ADDR_V4MAPPED(&v6)) {
+        return "is an address of IPv4 in one of IPv6, which no client has: "
+               "write it as IPv4";
     }
 
     if (slash == NULL) {
-        return 0;
+        return NULL;
     }
 
     len = strlen(slash + 1);
     bits = strtol(slash + 1, NULL, 10);
 
     return len > 0 && len < 4 && strspn(slash + 1, "0123456789") == len
-           && bits <= max ? 0 : -1;
+           && bits <= max ? NULL : none;
 }
 
 
