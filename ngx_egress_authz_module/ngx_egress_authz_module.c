@@ -1084,6 +1084,12 @@ ngx_egress_authz_cidr(ngx_conf_t *cf, ngx_egress_match_t *m, ngx_str_t *value)
         addr = cidr.u.in6.addr.s6_addr;
         mask = cidr.u.in6.mask.s6_addr;
 
+        /* clients are never known by such an address: it would be nobody's */
+
+        if (IN6_IS_ADDR_V4MAPPED(&cidr.u.in6.addr)) {
+            return "addresses of IPv4 are compared as such: write it as one";
+        }
+
     } else
 #endif
     {

@@ -100,6 +100,7 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_egress_handler(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_egress_misdirected(ngx_http_request_t *r);
 static ngx_int_t ngx_http_egress_fill(ngx_http_request_t *r,
     ngx_egress_flow_t *flow, ngx_http_egress_loc_conf_t *elcf);
 static ngx_int_t ngx_http_egress_wait(ngx_http_request_t *r);
@@ -452,6 +453,10 @@ ngx_http_egress_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
+    if (ngx_http_egress_misdirected(r)) {
+        return NGX_HTTP_MISDIRECTED_REQUEST;
+    }
+
     if (ctx == NULL) {
         ctx = ngx_http_egress_create_ctx(r);
         if (ctx == NULL) {
@@ -533,6 +538,53 @@ ngx_http_egress_wait(ngx_http_request_t *r)
     }
 
     return NGX_AGAIN;
+}
+
+
+/*
+ * The handshake was in the name of another server, and the certificate was
+ * verified by that one's CA.  nginx says so itself where the SNI named one,
+ * and not if it was the default server.
+ */
+
+static ngx_uint_t
+ngx_http_egress_misdirected(ngx_http_request_t *r)
+{
+    ngx_uint_t                i;
+    ngx_str_t                *one[3], *two[3];
+    ngx_http_ssl_srv_conf_t  *sscf, *was;
+
+    if (r->connection->ssl == NULL) {
+        return 0;
+    }
+
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_ssl_module);
+    was = r->http_connection->conf_ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+
+    if (sscf == was || !sscf->verify) {
+        return 0;
+    }
+
+    one[0] = &sscf->client_certificate;
+    one[1] = &sscf->trusted_certificate;
+    one[2] = &sscf->crl;
+
+    two[0] = &was->client_certificate;
+    two[1] = &was->trusted_certificate;
+    two[2] = &was->crl;
+
+    for (i = 0; i < 3; i++) {
+        if (one[i]->len != two[i]->len
+            || ngx_memcmp(one[i]->data, two[i]->data, one[i]->len) != 0)
+        {
+            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                          "client's certificate was verified for another "
+                          "server than the requested one");
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -140,6 +140,8 @@ my @egress = (
 		'"hosts" directive is not allowed here' ],
 	[ 'policy a { action allow; rule { from { ip_blocks 10.0.0.0/33; } } }',
 		'invalid value "10.0.0.0/33" in "ip_blocks": it has to be an address or a CIDR' ],
+	[ 'policy a { action deny; rule { from { ip_blocks ::ffff:10.0.0.0/104; } } }',
+		'invalid value "::ffff:10.0.0.0/104" in "ip_blocks": addresses of IPv4 are compared as such: write it as one' ],
 	[ 'policy a { action allow; rule { from { not_remote_ip_blocks unix:; } } }',
 		'invalid value "unix:" in "not_remote_ip_blocks": it has to be an address or a CIDR' ],
 	[ 'policy a { action allow; rule { from { ip_blocks ::1; ip_blocks ::1; } } }',

@@ -167,7 +167,7 @@ void list_push(list_t *list, void *elt);
 
 /* an address of a workload, IPv4 or IPv6 */
 int is_address(const char *s);
-int is_cidr(const char *text);
+const char *cidr_error(const char *text);
 /* a DNS name, or "*." and one */
 int is_host(const char *s);
 /* "*" and "*.suffix" cover what ends so; anything else, itself */

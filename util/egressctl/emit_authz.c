@@ -419,13 +419,13 @@ emit_authz_value(const char *name, node_t *value)
         return 0;
     }
 
-    if ((strstr(name, "pBlocks") || strcmp(name, "source.ip") == 0
-         || strcmp(name, "remote.ip") == 0
-         || strcmp(name, "destination.ip") == 0)
-        && !is_cidr(text))
-    {
-        diag(DIAG_ERROR, &value->pos, "VALUE",
-             "\"%s\" is neither an address nor a CIDR", text);
+    error = (strstr(name, "pBlocks") || strcmp(name, "source.ip") == 0
+             || strcmp(name, "remote.ip") == 0
+             || strcmp(name, "destination.ip") == 0)
+            ? cidr_error(text) : NULL;
+
+    if (error) {
+        diag(DIAG_ERROR, &value->pos, "VALUE", "\"%s\" %s", text, error);
         return -1;
     }
 

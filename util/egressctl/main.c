@@ -555,12 +555,15 @@ convert_listen(const char *value)
 static int
 convert_allow(const char *value)
 {
-    if (is_cidr(value)) {
+    const char  *error;
+
+    error = cidr_error(value);
+
+    if (error == NULL) {
         return -1;
     }
 
-    fprintf(stderr, "egressctl: --allow-address is an address or a range of "
-            "them, as 10.0.0.0/8, not \"%s\"\n", value);
+    fprintf(stderr, "egressctl: --allow-address: \"%s\" %s\n", value, error);
 
     return EGRESSCTL_USAGE;
 }

@@ -274,46 +274,54 @@ is_address(const char *s)
 }
 
 
-/* an address, or a range of them */
+/* of an address, or a range of them; NULL: it is right */
 
-int
-is_cidr(const char *text)
+const char *
+cidr_error(const char *text)
 {
-    char            address[INET6_ADDRSTRLEN];
-    long            bits, max;
-    size_t          len;
-    unsigned char   bytes[16];
-    const char     *slash;
+    char              address[INET6_ADDRSTRLEN];
+    long              bits, max;
+    size_t            len;
+    const char       *slash;
+    struct in_addr    v4;
+    struct in6_addr   v6;
+
+    static const char  none[] = "is neither an address nor a CIDR";
 
     slash = strchr(text, '/');
     len = slash ? (size_t) (slash - text) : strlen(text);
 
     if (len >= sizeof(address)) {
-        return 0;
+        return none;
     }
 
     memcpy(address, text, len);
     address[len] = '\0';
 
-    if (inet_pton(AF_INET, address, bytes) == 1) {
+    if (inet_pton(AF_INET, address, &v4) == 1) {
         max = 32;
 
-    } else if (inet_pton(AF_INET6, address, bytes) == 1) {
+    } else if (inet_pton(AF_INET6, address, &v6) == 1) {
         max = 128;
 
     } else {
-        return 0;
+        return none;
+    }
+
+    if (max == 128 && IN6_IS_ADDR_V4MAPPED(&v6)) {
+        return "is an address of IPv4 in one of IPv6, which no client has: "
+               "write it as IPv4";
     }
 
     if (slash == NULL) {
-        return 1;
+        return NULL;
     }
 
     len = strlen(slash + 1);
     bits = strtol(slash + 1, NULL, 10);
 
     return len > 0 && len < 4 && strspn(slash + 1, "0123456789") == len
-           && bits <= max;
+           && bits <= max ? NULL : none;
 }
 
 
