@@ -14,6 +14,10 @@ use Test::More;
 
 BEGIN { use FindBin; chdir($FindBin::Bin); }
 
+use IO::Select;
+use IO::Socket::INET;
+use Time::HiRes qw/ time /;
+
 use lib 'lib';
 use Test::Nginx;
 
@@ -291,13 +295,54 @@ sub early {
 
 	return 'not sent' unless -s "$d/session";
 
-	my $out = `sleep 1 | openssl s_client $to -sess_in $d/session -early_data $d/early 2>&1`;
+	# before the client has said that it is there, or this is not early
+
+	my $relay = relay($port);
+	$to =~ s/:\d+/':' . $relay->sockport()/e;
+
+	my $out = `sleep 3 | openssl s_client $to -sess_in $d/session -early_data $d/early 2>&1`;
+	close($relay);
 
 	return 'not sent' unless $out =~ /Early data was accepted/;
 	return $out =~ /HTTP\/1\.1 (\d+)/ ? $1 : 'nothing';
 }
 
 ###############################################################################
+
+# what a server says takes a second
+
+sub relay {
+	my ($to) = @_;
+
+	my $port = port($to);
+
+	my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
+		or die "can't listen: $!\n";
+
+	$t->run_daemon(sub {
+		my $c = $l->accept();
+		my $s = IO::Socket::INET->new("127.0.0.1:$port") or return;
+		my $select = IO::Select->new($c, $s);
+		my ($from, $held) = (time(), '');
+
+		while (1) {
+			for my $in ($select->can_read(0.1)) {
+				my $n = sysread($in, my $data, 65536);
+				return unless $n || ($in == $s && $held ne '');
+
+				$select->remove($in) unless $n;
+				$in == $s ? $held .= $data : syswrite($s, $data);
+			}
+
+			if (time() - $from > 1 && $held ne '') {
+				syswrite($c, $held);
+				$held = '';
+			}
+		}
+	});
+
+	return $l;
+}
 
 sub write_certs {
 	$t->ca('ca')->ca('other')->cert('ca', 'server', 'DNS:localhost');
