@@ -23,6 +23,10 @@ static void ngx_egress_authz_log(ngx_uint_t level, ngx_egress_lookup_t *lookup,
 
 static ngx_int_t ngx_egress_authz_asked_header(ngx_egress_ask_t *ask,
     ngx_str_t *name, ngx_egress_header_t *header);
+#if (NGX_HAVE_INET6)
+static void ngx_egress_authz_in6_addr(ngx_egress_addr_t *addr,
+    struct in6_addr *in6);
+#endif
 static void ngx_egress_authz_asked_addr(ngx_egress_ask_t *ask,
     ngx_uint_t field, ngx_egress_addr_t *addr);
 
@@ -361,26 +365,39 @@ ngx_egress_authz_sockaddr(ngx_egress_addr_t *addr, struct sockaddr *sa)
     case AF_INET6:
         sin6 = (struct sockaddr_in6 *) sa;
 
-        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
-            addr->len = 4;
-            ngx_memcpy(addr->bytes, &sin6->sin6_addr.s6_addr[12], 4);
-            break;
-        }
-
-        addr->len = 16;
-        ngx_memcpy(addr->bytes, &sin6->sin6_addr, 16);
+        ngx_egress_authz_in6_addr(addr, &sin6->sin6_addr);
         break;
 #endif
     }
 }
 
 
+#if (NGX_HAVE_INET6)
+
+/* a client of IPv4 is the same on a socket for both */
+
+static void
+ngx_egress_authz_in6_addr(ngx_egress_addr_t *addr, struct in6_addr *in6)
+{
+    if (IN6_IS_ADDR_V4MAPPED(in6)) {
+        addr->len = 4;
+        ngx_memcpy(addr->bytes, &in6->s6_addr[12], 4);
+        return;
+    }
+
+    addr->len = 16;
+    ngx_memcpy(addr->bytes, in6->s6_addr, 16);
+}
+
+#endif
+
+
 void
 ngx_egress_authz_text_addr(ngx_egress_addr_t *addr, ngx_str_t *text)
 {
-    in_addr_t             in;
+    in_addr_t        in;
 #if (NGX_HAVE_INET6)
-    struct sockaddr_in6   sin6;
+    struct in6_addr  in6;
 #endif
 
     addr->len = 0;
@@ -395,13 +412,8 @@ ngx_egress_authz_text_addr(ngx_egress_addr_t *addr, ngx_str_t *text)
 
 #if (NGX_HAVE_INET6)
 
-    ngx_memzero(&sin6, sizeof(struct sockaddr_in6));
-
-    if (ngx_inet6_addr(text->data, text->len, sin6.sin6_addr.s6_addr)
-        == NGX_OK)
-    {
-        sin6.sin6_family = AF_INET6;
-        ngx_egress_authz_sockaddr(addr, (struct sockaddr *) &sin6);
+    if (ngx_inet6_addr(text->data, text->len, in6.s6_addr) == NGX_OK) {
+        ngx_egress_authz_in6_addr(addr, &in6);
     }
 
 #endif

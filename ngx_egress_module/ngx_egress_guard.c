@@ -282,7 +282,7 @@ ngx_egress_guard_check(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc,
 #if (NGX_HAVE_INET6)
     ngx_int_t             i, n;
     in_addr_t             list[NGX_EGRESS_EMBEDDED];
-    struct sockaddr_in    sin;
+    ngx_sockaddr_t        v4;
     struct sockaddr_in6  *sin6;
 #endif
 
@@ -304,17 +304,15 @@ ngx_egress_guard_check(ngx_egress_conf_t *ecf, ngx_egress_service_t *svc,
         return svc->conf->guard ? NGX_DECLINED : NGX_OK;
     }
 
-    ngx_memzero(&sin, sizeof(struct sockaddr_in));
+    ngx_memzero(&v4, sizeof(ngx_sockaddr_t));
 
-    sin.sin_family = AF_INET;
-    sin.sin_port = sin6->sin6_port;
+    v4.sockaddr_in.sin_family = AF_INET;
+    v4.sockaddr_in.sin_port = sin6->sin6_port;
 
     for (i = 0; i < n; i++) {
-        sin.sin_addr.s_addr = list[i];
+        v4.sockaddr_in.sin_addr.s_addr = list[i];
 
-        if (ngx_egress_guard_judge(ecf, svc, (struct sockaddr *) &sin)
-            != NGX_OK)
-        {
+        if (ngx_egress_guard_judge(ecf, svc, &v4.sockaddr) != NGX_OK) {
             return NGX_DECLINED;
         }
     }
