@@ -31,7 +31,7 @@ my $r = Test::Nginx::repository();
 my @meta = ('"', "'", '\\', '$', ';', '{', '}', '#', ' ', '%', '$host',
 	'${host}', '\\n', '"; return 200 x; #', "\t");
 
-$t->plan(64 + 3 * @meta);
+$t->plan(66 + 3 * @meta);
 
 my $rules = '';
 
@@ -49,6 +49,12 @@ EOF
 }
 
 $t->write_file('m.yaml', <<"EOF");
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: {name: mesh}
+spec:
+  meshConfig: {accessLogFile: $d/routes.log, accessLogFormat: "%REQ(:PATH)% user=%REQ(X-USER)%\\n"}
+---
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: gw}
@@ -163,7 +169,7 @@ my $conf = `$ctl convert -f $d/m.yaml --resolver 127.0.0.1 \\
 is($?, 0, 'converted') or diag($t->read_file('err'));
 
 my $globals = $t->globals() . "\ndaemon off;";
-my $http = $t->globals_http();
+my $http = $t->globals_http() =~ s!access_log off;!!r;
 $conf =~ s!^include  modules-enabled.*$!$globals!m;
 $conf =~ s!^http \{$!http {\n$http!m;
 $t->write_file('nginx.conf', $conf);
@@ -288,6 +294,21 @@ like(get('/mirror/x%20y?z'), qr!^from: a.*^GET /mirrored/x%20y\?z HTTP!sm,
 	'mirror, the answer');
 my ($last) = get('/dead/../timeout') =~ /^before: (.*)\r$/m;
 is($last, 'GET /mirrored/x%20y?z HTTP/1.0', 'mirror, what it got');
+
+# what is logged of a header is not said by another name
+
+get('/log', "X_User: bob\r\nX-User: alice");
+get('/log2', "X_User: bob");
+
+my $log = '';
+
+for (1 .. 100) {
+	last if ($log = $t->read_file('routes.log')) =~ /^\/log2 .*\n/m;
+	select undef, undef, undef, 0.05;
+}
+
+like($log, qr/^\/log user=alice$/m, 'log, the header');
+like($log, qr/^\/log2 user=-$/m, 'log, none of that name');
 
 # CORS
 

@@ -79,7 +79,7 @@ static const attribute_t  attributes[] = {
     { "request.method", CEL_STRING, "$request_method", NULL, 0 },
     { "request.referer", CEL_STRING, "$http_referer", NULL, 1 },
     { "request.useragent", CEL_STRING, "$http_user_agent", NULL, 1 },
-    { "request.id", CEL_STRING, "$http_x_request_id", NULL, 1 },
+    { "request.id", CEL_STRING, "$egress_http_x_request_id", NULL, 1 },
     { "request.protocol", CEL_STRING, "$server_protocol", NULL, 0 },
     { "request.query", CEL_STRING, "$args", NULL, 0 },
     { "request.size", CEL_NUMBER, "$content_length", NULL, 1 },
@@ -565,7 +565,8 @@ cel_header(cel_t *c, attribute_t *a)
 
     a->name = "header";
     a->absent = 1;
-    a->http = text_header(c->pos, response ? "$sent_http_" : "$http_", name);
+    a->http = response ? text_header(c->pos, "$sent_http_", name)
+                       : text_request(c->pos, name);
 
     if (a->http == NULL) {
         c->failed = 1;

@@ -473,7 +473,7 @@ emit_http_rule(vh_t *vh, rule_t *rule)
         emit_http_arm(vh, rule, grpc);
         arm = vh->arms.elts[vh->arms.n - 1];
         emit_http_condition(vh, arm,
-                            emit_condition(vh->e, "$http_content_type",
+                            emit_condition(vh->e, "$content_type",
                                            "^application/grpc(?:[+;]|\\\\z)",
                                            0, 0));
 
@@ -509,9 +509,8 @@ emit_preflight(vh_t *vh, rule_t *rule, const char *to, const char *origin)
                         emit_condition(vh->e, "$request_method",
                                        "^OPTIONS\\\\z", 0, 0));
     emit_http_condition(vh, arm,
-                        emit_condition(vh->e,
-                                       "$http_access_control_request_method",
-                                       ".", 0, 0));
+                        emit_condition(vh->e, "$egress_http_access_"
+                                       "control_request_method", ".", 0, 0));
     emit_http_condition(vh, arm, emit_condition(vh->e, origin, ".", 0, 0));
 }
 

@@ -647,7 +647,7 @@ log_operator(emit_t *e, const pos_t *pos, const char *name, int *number)
     args = name + len;
 
     if (strncmp(name, "REQ(", 4) == 0) {
-        return log_header(e, pos, args, e->stream ? NULL : "$http_");
+        return log_header(e, pos, args, e->stream ? NULL : "$egress_http_");
     }
 
     if (strncmp(name, "RESP(", 5) == 0) {
@@ -773,7 +773,8 @@ log_one_header(const pos_t *pos, const char *name, const char *prefix)
         }
     }
 
-    return text_header(pos, prefix, name);
+    return strcmp(prefix, "$egress_http_") == 0
+           ? text_request(pos, name) : text_header(pos, prefix, name);
 }
 
 
