@@ -26,10 +26,10 @@ typedef struct {
 typedef struct {
     ngx_egress_base_t        *base;
     ngx_egress_engine_t      *engine;
-    ngx_egress_intern_t      *edges;       /* node and pattern */
+    ngx_egress_dedup_t      *edges;       /* node and pattern */
     ngx_array_t               hashes;      /* uint32_t: of those */
-    ngx_egress_intern_t      *nobodys;     /* rests of clauses */
-    ngx_egress_intern_t      *nodes;       /* that have any */
+    ngx_egress_dedup_t      *nobodys;     /* rests of clauses */
+    ngx_egress_dedup_t      *nodes;       /* that have any */
     ngx_array_t               entries;     /* ngx_egress_entry_t */
     ngx_array_t               nobody_entries;
     ngx_array_t               policies;    /* ngx_egress_policy_t * */
@@ -38,11 +38,11 @@ typedef struct {
 } ngx_egress_build_t;
 
 
-static ngx_egress_intern_t *ngx_egress_intern_create(ngx_pool_t *pool);
-static ngx_int_t ngx_egress_intern(ngx_egress_intern_t *in, void *data,
+static ngx_egress_dedup_t *ngx_egress_dedup_create(ngx_pool_t *pool);
+static ngx_int_t ngx_egress_dedup(ngx_egress_dedup_t *in, void *data,
     size_t len, uint32_t *id);
-static ngx_int_t ngx_egress_intern_grow(ngx_egress_intern_t *in, size_t len);
-static void *ngx_egress_intern_more(ngx_pool_t *pool, void *data, size_t size,
+static ngx_int_t ngx_egress_dedup_grow(ngx_egress_dedup_t *in, size_t len);
+static void *ngx_egress_dedup_more(ngx_pool_t *pool, void *data, size_t size,
     size_t room);
 
 static ngx_int_t ngx_egress_compile_block(ngx_egress_base_t *base,
@@ -116,12 +116,12 @@ static ngx_int_t ngx_egress_base_cidrs(ngx_egress_base_t *base);
 #define NGX_EGRESS_MIXED           0x100
 
 
-static ngx_egress_intern_t *
-ngx_egress_intern_create(ngx_pool_t *pool)
+static ngx_egress_dedup_t *
+ngx_egress_dedup_create(ngx_pool_t *pool)
 {
-    ngx_egress_intern_t  *in;
+    ngx_egress_dedup_t  *in;
 
-    in = ngx_pcalloc(pool, sizeof(ngx_egress_intern_t));
+    in = ngx_pcalloc(pool, sizeof(ngx_egress_dedup_t));
     if (in == NULL) {
         return NULL;
     }
@@ -132,7 +132,7 @@ ngx_egress_intern_create(ngx_pool_t *pool)
     in->mask = 127;
 
     in->data = ngx_palloc(pool, in->room);
-    in->items = ngx_palloc(pool, in->nitems * sizeof(ngx_egress_interned_t));
+    in->items = ngx_palloc(pool, in->nitems * sizeof(ngx_egress_deduped_t));
     in->slots = ngx_pcalloc(pool, (in->mask + 1) * sizeof(uint32_t));
 
     if (in->data == NULL || in->items == NULL || in->slots == NULL) {
@@ -146,11 +146,11 @@ ngx_egress_intern_create(ngx_pool_t *pool)
 /* NGX_OK: it is there; NGX_DONE: it is there now, and has not been before */
 
 static ngx_int_t
-ngx_egress_intern(ngx_egress_intern_t *in, void *data, size_t len,
+ngx_egress_dedup(ngx_egress_dedup_t *in, void *data, size_t len,
     uint32_t *id)
 {
     uint32_t                hash, i;
-    ngx_egress_interned_t  *item;
+    ngx_egress_deduped_t  *item;
 
     hash = ngx_egress_hash(data, len, 1);
 
@@ -166,7 +166,7 @@ ngx_egress_intern(ngx_egress_intern_t *in, void *data, size_t len,
         }
     }
 
-    if (ngx_egress_intern_grow(in, len) != NGX_OK) {
+    if (ngx_egress_dedup_grow(in, len) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -191,14 +191,14 @@ ngx_egress_intern(ngx_egress_intern_t *in, void *data, size_t len,
 
 
 static ngx_int_t
-ngx_egress_intern_grow(ngx_egress_intern_t *in, size_t len)
+ngx_egress_dedup_grow(ngx_egress_dedup_t *in, size_t len)
 {
     uint32_t   i, n;
     uint32_t  *slots;
 
     if (in->size + len > in->room) {
 
-        in->data = ngx_egress_intern_more(in->pool, in->data, in->size,
+        in->data = ngx_egress_dedup_more(in->pool, in->data, in->size,
                                           in->room * 2 + len);
         if (in->data == NULL) {
             return NGX_ERROR;
@@ -211,9 +211,9 @@ ngx_egress_intern_grow(ngx_egress_intern_t *in, size_t len)
         return NGX_OK;
     }
 
-    in->items = ngx_egress_intern_more(in->pool, in->items,
-                                in->n * sizeof(ngx_egress_interned_t),
-                                in->nitems * 2 * sizeof(ngx_egress_interned_t));
+    in->items = ngx_egress_dedup_more(in->pool, in->items,
+                                in->n * sizeof(ngx_egress_deduped_t),
+                                in->nitems * 2 * sizeof(ngx_egress_deduped_t));
     if (in->items == NULL) {
         return NGX_ERROR;
     }
@@ -249,7 +249,7 @@ ngx_egress_intern_grow(ngx_egress_intern_t *in, size_t len)
 
 
 static void *
-ngx_egress_intern_more(ngx_pool_t *pool, void *data, size_t size, size_t room)
+ngx_egress_dedup_more(ngx_pool_t *pool, void *data, size_t size, size_t room)
 {
     void  *p;
 
@@ -281,9 +281,9 @@ ngx_egress_base_create(ngx_pool_t *pool, ngx_pool_t *temp)
     base->pool = pool;
     base->temp = temp;
 
-    base->patterns_in = ngx_egress_intern_create(temp);
-    base->values_in = ngx_egress_intern_create(temp);
-    base->code_in = ngx_egress_intern_create(temp);
+    base->patterns_in = ngx_egress_dedup_create(temp);
+    base->values_in = ngx_egress_dedup_create(temp);
+    base->code_in = ngx_egress_dedup_create(temp);
 
     if (base->patterns_in == NULL || base->values_in == NULL
         || base->code_in == NULL
@@ -304,7 +304,7 @@ ngx_egress_base_create(ngx_pool_t *pool, ngx_pool_t *temp)
     if (ngx_egress_compile_pattern(base, NGX_EGRESS_GROUP_NONE, 0xff, &none,
                                    &id)
         == NGX_ERROR
-        || ngx_egress_intern(base->code_in, &nothing, sizeof(nothing), &id)
+        || ngx_egress_dedup(base->code_in, &nothing, sizeof(nothing), &id)
            == NGX_ERROR)
     {
         return NULL;
@@ -350,7 +350,7 @@ ngx_egress_compile_block(ngx_egress_base_t *base, ngx_egress_block_t *block,
 
     list[n - 1].last = 1;
 
-    if (ngx_egress_intern(base->code_in, list, n * sizeof(ngx_egress_code_t),
+    if (ngx_egress_dedup(base->code_in, list, n * sizeof(ngx_egress_code_t),
                           &id)
         == NGX_ERROR)
     {
@@ -422,7 +422,7 @@ ngx_egress_compile_cond(ngx_egress_base_t *base, ngx_egress_cond_t *cond,
         return NGX_OK;
     }
 
-    if (ngx_egress_intern(base->values_in, ids, n * sizeof(uint32_t), &id)
+    if (ngx_egress_dedup(base->values_in, ids, n * sizeof(uint32_t), &id)
         == NGX_ERROR)
     {
         return NGX_ERROR;
@@ -453,7 +453,7 @@ ngx_egress_compile_pattern(ngx_egress_base_t *base, ngx_uint_t group,
 
     ngx_memcpy(ngx_egress_pattern_text(bytes), text->data, text->len);
 
-    if (ngx_egress_intern(base->patterns_in, bytes,
+    if (ngx_egress_dedup(base->patterns_in, bytes,
                           NGX_EGRESS_PATTERN_HEAD + text->len, &n)
         == NGX_ERROR
         || base->patterns_in->size >= NGX_EGRESS_NODES)
@@ -500,9 +500,9 @@ ngx_egress_engine_create(ngx_egress_base_t *base, ngx_uint_t action,
 
     build.base = base;
     build.engine = engine;
-    build.edges = ngx_egress_intern_create(base->temp);
-    build.nobodys = ngx_egress_intern_create(base->temp);
-    build.nodes = ngx_egress_intern_create(base->temp);
+    build.edges = ngx_egress_dedup_create(base->temp);
+    build.nobodys = ngx_egress_dedup_create(base->temp);
+    build.nodes = ngx_egress_dedup_create(base->temp);
 
     n = ngx_max(rules->nelts, 1);
 
@@ -948,7 +948,7 @@ ngx_egress_build_edge(ngx_egress_build_t *build, uint32_t node,
     edge[0] = node;
     edge[1] = *next;
 
-    rc = ngx_egress_intern(build->edges, edge, sizeof(edge), &id);
+    rc = ngx_egress_dedup(build->edges, edge, sizeof(edge), &id);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -1016,13 +1016,13 @@ ngx_egress_build_nobody(ngx_egress_build_t *build, uint32_t clause,
     rest[2] = c->to;
     rest[3] = c->when;
 
-    rc = ngx_egress_intern(build->nobodys, rest, sizeof(rest), &id);
+    rc = ngx_egress_dedup(build->nobodys, rest, sizeof(rest), &id);
 
     if (rc != NGX_DONE) {
         return rc;
     }
 
-    if (ngx_egress_intern(build->nodes, &node, sizeof(node), &id)
+    if (ngx_egress_dedup(build->nodes, &node, sizeof(node), &id)
         == NGX_ERROR)
     {
         return NGX_ERROR;

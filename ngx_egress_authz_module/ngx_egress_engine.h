@@ -160,7 +160,7 @@ typedef struct {
     size_t                    offset;
     uint32_t                  len;
     uint32_t                  hash;
-} ngx_egress_interned_t;
+} ngx_egress_deduped_t;
 
 
 typedef struct {
@@ -168,12 +168,12 @@ typedef struct {
     u_char                   *data;
     size_t                    size;
     size_t                    room;
-    ngx_egress_interned_t    *items;
+    ngx_egress_deduped_t    *items;
     uint32_t                  n;
     uint32_t                  nitems;      /* allocated */
     uint32_t                 *slots;       /* number + 1; 0: free */
     uint32_t                  mask;
-} ngx_egress_intern_t;
+} ngx_egress_dedup_t;
 
 
 #define NGX_EGRESS_TABLES          6
@@ -191,9 +191,9 @@ struct ngx_egress_base_s {
     ngx_pool_t               *temp;
     ngx_array_t               engines;     /* ngx_egress_engine_t * */
 
-    ngx_egress_intern_t      *patterns_in; /* until ngx_egress_base_done() */
-    ngx_egress_intern_t      *values_in;
-    ngx_egress_intern_t      *code_in;
+    ngx_egress_dedup_t      *patterns_in; /* until ngx_egress_base_done() */
+    ngx_egress_dedup_t      *values_in;
+    ngx_egress_dedup_t      *code_in;
 
     u_char                   *text;        /* of all patterns */
     size_t                    ntext;

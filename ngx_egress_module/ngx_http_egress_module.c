@@ -453,10 +453,6 @@ ngx_http_egress_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    if (ngx_http_egress_misdirected(r)) {
-        return NGX_HTTP_MISDIRECTED_REQUEST;
-    }
-
     if (ctx == NULL) {
         ctx = ngx_http_egress_create_ctx(r);
         if (ctx == NULL) {
@@ -480,6 +476,14 @@ ngx_http_egress_handler(ngx_http_request_t *r)
 
     if (ngx_http_egress_fill(r, flow, elcf) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_http_egress_misdirected(r)) {
+        flow->status = NGX_HTTP_MISDIRECTED_REQUEST;
+
+        (void) ngx_egress_deny(flow, NGX_EGRESS_NO_IDENTITY);
+
+        return ngx_http_egress_refuse(r, ctx);
     }
 
     ngx_str_null(&choice);
@@ -678,9 +682,10 @@ ngx_http_egress_start_delay(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx,
     ms = ngx_http_egress_delay_time(&value);
 
     if (ms == NGX_ERROR) {
+        /* the value may be the client's, and is no text to log as it is */
+
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "invalid time \"%*s\" in \"egress_delay\"",
-                      ngx_min(value.len, 64), value.data);
+                      "the variables of \"egress_delay\" are no time");
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

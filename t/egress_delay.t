@@ -26,7 +26,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()
-	->expect(qr/invalid time "soon" in "egress_delay"/)
+	->expect(qr/the variables of "egress_delay" are no time/)
 	->write_file_expand('nginx.conf', <<'EOF');
 
 %%TEST_GLOBALS%%

@@ -65,7 +65,7 @@ egress {
 }
 
 http {
-    %%TEST_GLOBALS_HTTP%%
+    @{[ $t->globals_http() =~ s!access_log off;!!r ]}
 
     upstream egress {
         egress_balance;
@@ -73,6 +73,10 @@ http {
 
     ssl_certificate      server.crt;
     ssl_certificate_key  server.key;
+
+    egress_reason_header  on;
+    log_format  said  '\$host \$status \$egress_verdict \$egress_reason';
+    access_log  %%TESTDIR%%/said.log  said;
 
     $servers
 
@@ -88,7 +92,7 @@ $t->ca('one')->ca('two')->cert('one', 'server', 'DNS:default.test');
 $t->spiffe('one', 'a', 'cluster.local/ns/a/sa/x');
 $t->spiffe('two', 'b', 'cluster.local/ns/a/sa/x');
 
-$t->run()->plan(9);
+$t->run()->plan(10);
 
 ###############################################################################
 
@@ -100,10 +104,16 @@ is(code('a', 'other.test', 'other.test'), 400, 'of another CA, by SNI');
 # what was verified by the default server's CA
 
 is(code('a', 'default.test', 'other.test'), 421, 'for another server');
-is(code('a', 'unknown.test', 'other.test'), 421, 'with an unknown SNI');
-is(code('a', '127.0.0.1', 'other.test'), 421, 'without SNI');
+is(code('a', 'unknown.test', 'other.test'), '421 no_identity',
+	'with an unknown SNI');
+is(code('a', '127.0.0.1', 'other.test'), '421 no_identity', 'without SNI');
 is(code('a', 'unknown.test', 'same.test'), 200, 'for one of the same CA');
 is(code('a', '127.0.0.1', 'same.test'), 200, 'without SNI, same CA');
+
+$t->stop();
+
+like($t->read_file('said.log'), qr/^other\.test 421 denied no_identity$/m,
+	'reason in the log');
 
 ###############################################################################
 
@@ -111,11 +121,11 @@ sub code {
 	my ($cert, $sni, $host) = @_;
 
 	my $port = port(8080);
-	my $out = `curl -sk -m 10 --http1.1 -o /dev/null -w '%{http_code}' \\
+	my $out = `curl -sk -m 10 --http1.1 -o /dev/null -w '%{http_code} %header{x-egress-reason}' \\
 		--cert $d/$cert.crt --key $d/$cert.key -H 'Host: $host' \\
 		--resolve $sni:$port:127.0.0.1 https://$sni:$port/`;
 
-	return $out;
+	return $out =~ s/ \z//r;
 }
 
 ###############################################################################
