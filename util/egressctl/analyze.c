@@ -29,7 +29,7 @@ static void analyze_policy(analyze_t *a);
 static void analyze_rules(analyze_t *a, node_t *rules);
 static void analyze_twice(analyze_t *a, node_t *rule);
 static int analyze_dry(node_t *doc);
-static char *analyze_text(const node_t *node, char *text);
+static void analyze_text(FILE *out, const node_t *node);
 static void analyze_block(analyze_t *a, node_t *list, const char *inner);
 static void analyze_identity(analyze_t *a, node_t *field, int negative);
 static void analyze_hosts(analyze_t *a, node_t *block, node_t *hosts,
@@ -134,15 +134,23 @@ static void
 analyze_twice(analyze_t *a, node_t *rule)
 {
     int      dry;
+    FILE    *out;
     char    *text;
+    size_t   len;
     node_t  *first;
 
     dry = analyze_dry(a->doc);
 
+    out = open_memstream(&text, &len);
+    if (out == NULL) {
+        abort();
+    }
+
     /* an account without a namespace is one of the policy's own */
 
-    text = analyze_text(rule, xprintf("%s %d %s ", a->action, dry,
-                                      doc_namespace(a->doc)));
+    fprintf(out, "%s %d %s ", a->action, dry, doc_namespace(a->doc));
+    analyze_text(out, rule);
+    fclose(out);
 
     first = hash_get(a->rules, text);
 
@@ -193,38 +201,30 @@ analyze_dry(node_t *doc)
 }
 
 
-/* adds what a node says; text is freed */
+/* what a node says, so that other nodes of the same text say the same */
 
-static char *
-analyze_text(const node_t *node, char *text)
+static void
+analyze_text(FILE *out, const node_t *node)
 {
-    char          *more;
     const node_t  *n;
 
     if (node->kind == NODE_SCALAR) {
-        more = xprintf("%s%zu:%s", text, strlen(node->text), node->text);
-        free(text);
-        return more;
+        fprintf(out, "%zu:%s", strlen(node->text), node->text);
+        return;
     }
 
-    more = xprintf("%s%c", text, node->kind == NODE_MAP ? '{' : '[');
-    free(text);
+    fputc(node->kind == NODE_MAP ? '{' : '[', out);
 
     for (n = node->child; n; n = n->next) {
 
         if (n->key) {
-            text = more;
-            more = xprintf("%s%s=", text, n->key->text);
-            free(text);
+            fprintf(out, "%s=", n->key->text);
         }
 
-        more = analyze_text(n, more);
+        analyze_text(out, n);
     }
 
-    text = xprintf("%s}", more);
-    free(more);
-
-    return text;
+    fputc('}', out);
 }
 
 
