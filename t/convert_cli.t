@@ -117,7 +117,11 @@ $t->cert('ca', 'client', 'DNS:client');
 my $modules = join("\n", $t->load_modules());
 my $r = Test::Nginx::repository();
 
-ctl("convert -f $istio --resolver 127.0.0.1 --mesh-certificate $d/client.crt "
+# which nginx it is for: "listen ... http2" of old ones is a warning of new ones
+
+my ($version) = $t->version_text() =~ m!nginx/([\d.]+)!;
+
+ctl("convert -f $istio --nginx-version $version --resolver 127.0.0.1 --mesh-certificate $d/client.crt "
 	. "--mesh-key $d/client.key --mesh-ca $d/ca.crt --access-log $d/a.log "
 	. "--path /etc/istio/external-certs=$d --system-ca $d/ca.crt "
 	. "--proxy-conf $r/conf/egress_proxy.conf --admin-socket $d/admin.sock "
