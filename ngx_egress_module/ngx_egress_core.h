@@ -191,6 +191,9 @@ typedef struct {
 } ngx_egress_file_t;
 
 
+/* ms between two looks at the same files */
+#define NGX_EGRESS_FILE_INTERVAL  2000
+
 /* files that are read together */
 
 typedef struct {
@@ -342,7 +345,8 @@ struct ngx_egress_service_s {
     ngx_egress_share_t       *share;
     ngx_egress_variant_t     *variants;    /* all endpoints first, then the
                                               subsets; or one per host */
-    ngx_uint_t                nvariants;
+    unsigned                  nvariants:31;
+    unsigned                  named:1;     /* DNS is asked for an endpoint */
     ngx_egress_local_t       *local;       /* made on first use */
 };
 
@@ -736,6 +740,10 @@ ngx_int_t ngx_egress_guard_check(ngx_egress_conf_t *ecf,
  */
 ngx_int_t ngx_egress_watch_init(ngx_cycle_t *cycle, ngx_egress_watch_t *watch,
     ngx_str_t **names, ngx_uint_t n);
+
+/* is it time for another look at the files */
+#define ngx_egress_watch_due(watch)                                           \
+    (ngx_current_msec - (watch)->checked >= NGX_EGRESS_FILE_INTERVAL)
 
 /* to be called before the files are read */
 void ngx_egress_watch_mark(ngx_egress_watch_t *watch);

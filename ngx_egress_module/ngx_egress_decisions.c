@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_egress_core.h>
+#include <ngx_egress_endpoint.h>
 
 
 #define NGX_EGRESS_DECISIONS_LAYOUT   1    /* bump on any shared change */
@@ -18,8 +19,6 @@
  * egress_decisions_total.  A row is made with the zone's mutex held, is whole
  * before it can be found, and stays: who counts takes no lock.
  */
-
-typedef struct ngx_egress_decision_s  ngx_egress_decision_t;
 
 struct ngx_egress_decision_s {
     ngx_egress_decision_t    *next;        /* of the same bucket */
@@ -42,6 +41,8 @@ typedef struct {
 
 static ngx_int_t ngx_egress_decisions_area(ngx_slab_pool_t *shpool,
     void **area, void *data, ngx_log_t *log);
+static ngx_uint_t ngx_egress_decisions_same(ngx_egress_decision_t *row,
+    ngx_egress_decision_t *key);
 static ngx_egress_decision_t *ngx_egress_decisions_find(
     ngx_egress_decisions_t *sh, ngx_egress_decision_t *key);
 static ngx_egress_decision_t *ngx_egress_decisions_add(
@@ -99,6 +100,7 @@ void
 ngx_egress_account(ngx_egress_flow_t *flow)
 {
     ngx_slab_pool_t         *shpool;
+    ngx_egress_local_t      *local;
     ngx_egress_decision_t    key, *row;
     ngx_egress_decisions_t  *sh;
 
@@ -108,17 +110,28 @@ ngx_egress_account(ngx_egress_flow_t *flow)
 
     flow->accounted = 1;
 
-    sh = ngx_egress_area(NGX_EGRESS_AREA_DECISIONS, &shpool);
-
-    if (sh == NULL) {
-        return;
-    }
-
     key.verdict = flow->verdict;
     key.reason = flow->reason;
     key.service = flow->service ? flow->service->name
                                 : ngx_egress_decisions_none;
     key.policy = flow->policy.len ? flow->policy : ngx_egress_decisions_none;
+
+    local = flow->service ? flow->service->local : NULL;
+
+    /* what is decided on a service is mostly what was before */
+
+    if (local && local->decision
+        && ngx_egress_decisions_same(local->decision, &key))
+    {
+        (void) ngx_atomic_fetch_add(&local->decision->count, 1);
+        return;
+    }
+
+    sh = ngx_egress_area(NGX_EGRESS_AREA_DECISIONS, &shpool);
+
+    if (sh == NULL) {
+        return;
+    }
 
     ngx_egress_decisions_hash(&key);
 
@@ -126,9 +139,28 @@ ngx_egress_account(ngx_egress_flow_t *flow)
 
     if (row == NULL) {
         row = ngx_egress_decisions_add(sh, shpool, &key);
+
+    } else if (local) {
+        local->decision = row;
     }
 
     (void) ngx_atomic_fetch_add(row ? &row->count : &sh->lost, 1);
+}
+
+
+static ngx_uint_t
+ngx_egress_decisions_same(ngx_egress_decision_t *row,
+    ngx_egress_decision_t *key)
+{
+    return row->verdict == key->verdict
+           && row->reason == key->reason
+           && row->policy.len == key->policy.len
+           && row->service.len == key->service.len
+           && ngx_memcmp(row->policy.data, key->policy.data, key->policy.len)
+              == 0
+           && ngx_memcmp(row->service.data, key->service.data,
+                         key->service.len)
+              == 0;
 }
 
 
@@ -151,16 +183,7 @@ ngx_egress_decisions_find(ngx_egress_decisions_t *sh,
          row;
          row = row->next)
     {
-        if (row->hash == key->hash
-            && row->verdict == key->verdict
-            && row->reason == key->reason
-            && row->service.len == key->service.len
-            && row->policy.len == key->policy.len
-            && ngx_memcmp(row->service.data, key->service.data,
-                          key->service.len) == 0
-            && ngx_memcmp(row->policy.data, key->policy.data,
-                          key->policy.len) == 0)
-        {
+        if (row->hash == key->hash && ngx_egress_decisions_same(row, key)) {
             return row;
         }
     }

@@ -53,9 +53,12 @@ static ngx_uint_t ngx_egress_zone_oldest(ngx_egress_zone_t *zone);
 static void ngx_egress_share_free(ngx_egress_zone_t *zone,
     ngx_slab_pool_t *shpool, ngx_egress_share_t *share);
 
+static void ngx_egress_share_wait(ngx_egress_share_t *share);
 static void ngx_egress_share_recount(ngx_egress_share_t *share);
-static ngx_int_t ngx_egress_hold_page(ngx_egress_zone_t *zone);
+static ngx_int_t ngx_egress_hold_page(void);
+static void ngx_egress_hold_leave(ngx_egress_hold_t *hold);
 static void ngx_egress_hold_give(ngx_egress_hold_t *hold, ngx_uint_t flags);
+static void ngx_egress_hold_free(ngx_egress_hold_t *hold);
 static void ngx_egress_hold_release(ngx_egress_hold_t *hold);
 static void ngx_egress_proc_reap(ngx_egress_proc_t *proc,
     ngx_atomic_uint_t pid);
@@ -362,6 +365,8 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
             continue;
         }
 
+        svc->named = 1;
+
         ep[i].name = ngx_egress_name_add(zone, shpool, &ep[i].address,
                                          ecf->gen, ecf->dns);
         if (ep[i].name == NULL) {
@@ -375,6 +380,8 @@ ngx_egress_zone_service(ngx_egress_zone_t *zone, ngx_slab_pool_t *shpool,
         if (variant->host == NULL) {
             continue;
         }
+
+        svc->named = 1;
 
         variant->name = ngx_egress_name_add(zone, shpool, variant->host,
                                             ecf->gen, ecf->dns);
@@ -662,6 +669,15 @@ ngx_egress_proc_reap(ngx_egress_proc_t *proc, ngx_atomic_uint_t pid)
 void
 ngx_egress_share_lock(ngx_egress_share_t *share)
 {
+    if (!ngx_atomic_cmp_set(&share->lock, 0, ngx_pid)) {
+        ngx_egress_share_wait(share);
+    }
+}
+
+
+static void
+ngx_egress_share_wait(ngx_egress_share_t *share)
+{
     ngx_uint_t         i;
     ngx_atomic_uint_t  owner;
 
@@ -695,7 +711,17 @@ ngx_egress_share_lock(ngx_egress_share_t *share)
 void
 ngx_egress_share_unlock(ngx_egress_share_t *share)
 {
+    /* nobody takes the lock from a living owner: a store is enough */
+
+#if (NGX_HAVE_GCC_ATOMIC)
+
+    __sync_lock_release(&share->lock);
+
+#else
+
     (void) ngx_atomic_cmp_set(&share->lock, ngx_pid, 0);
+
+#endif
 }
 
 
@@ -749,44 +775,36 @@ ngx_egress_hold_t *
 ngx_egress_hold_create(ngx_egress_share_t *share)
 {
     ngx_egress_hold_t  *hold;
-    ngx_egress_zone_t  *zone;
 
-    zone = ngx_egress_endpoint_zone(NULL);
-
-    if (ngx_egress_proc == NULL
-        || (ngx_egress_free_holds == NULL
-            && ngx_egress_hold_page(zone) != NGX_OK))
-    {
-        (void) ngx_atomic_fetch_add(&zone->full, 1);
+    if (ngx_egress_free_holds == NULL && ngx_egress_hold_page() != NGX_OK) {
         return NULL;
     }
 
     hold = ngx_egress_free_holds;
     ngx_egress_free_holds = hold->next;
 
-    ngx_egress_share_lock(share);
+    /* a free one counts for nothing, whoever counts meanwhile */
 
-    hold->flags = 0;
-    hold->state = NULL;
     hold->share = share;
-
-    ngx_egress_share_unlock(share);
 
     return hold;
 }
 
 
 static ngx_int_t
-ngx_egress_hold_page(ngx_egress_zone_t *zone)
+ngx_egress_hold_page(void)
 {
     ngx_uint_t          i;
     ngx_slab_pool_t    *shpool;
     ngx_egress_page_t  *page;
+    ngx_egress_zone_t  *zone;
 
-    (void) ngx_egress_endpoint_zone(&shpool);
+    zone = ngx_egress_endpoint_zone(&shpool);
 
-    page = ngx_slab_calloc(shpool, ngx_pagesize);
+    page = ngx_egress_proc ? ngx_slab_calloc(shpool, ngx_pagesize) : NULL;
+
     if (page == NULL) {
+        (void) ngx_atomic_fetch_add(&zone->full, 1);
         return NGX_ERROR;
     }
 
@@ -837,6 +855,47 @@ ngx_egress_hold_add(ngx_egress_hold_t *hold, ngx_uint_t flag, ngx_int_t max)
 }
 
 
+ngx_uint_t
+ngx_egress_hold_begin(ngx_egress_hold_t *hold, ngx_int_t max_requests,
+    ngx_int_t max_connections)
+{
+    ngx_uint_t           failed;
+    ngx_egress_share_t  *share;
+
+    share = hold->share;
+    failed = 0;
+
+    ngx_egress_share_lock(share);
+
+    if (max_requests != NGX_EGRESS_UNLIMITED
+        && share->held[NGX_EGRESS_HELD_REQUESTS] >= (ngx_uint_t) max_requests)
+    {
+        failed = NGX_EGRESS_HOLD_REQUEST;
+        goto done;
+    }
+
+    hold->flags |= NGX_EGRESS_HOLD_REQUEST;
+    share->held[NGX_EGRESS_HELD_REQUESTS]++;
+
+    if (max_connections != NGX_EGRESS_UNLIMITED
+        && share->held[NGX_EGRESS_HELD_CONNECTIONS]
+           >= (ngx_uint_t) max_connections)
+    {
+        failed = NGX_EGRESS_HOLD_CONNECTION;
+        goto done;
+    }
+
+    hold->flags |= NGX_EGRESS_HOLD_CONNECTION;
+    share->held[NGX_EGRESS_HELD_CONNECTIONS]++;
+
+done:
+
+    ngx_egress_share_unlock(share);
+
+    return failed;
+}
+
+
 void
 ngx_egress_hold_drop(ngx_egress_hold_t *hold, ngx_uint_t flags)
 {
@@ -862,12 +921,11 @@ ngx_egress_hold_give(ngx_egress_hold_t *hold, ngx_uint_t flags)
     ngx_uint_t  k;
 
     flags &= hold->flags;
-
-    for (k = 0; k < NGX_EGRESS_HOLD_KINDS; k++) {
-        hold->share->held[k] -= (flags >> k) & 1;
-    }
-
     hold->flags &= ~flags;
+
+    for (k = 0; flags; k++, flags >>= 1) {
+        hold->share->held[k] -= flags & 1;
+    }
 }
 
 
@@ -914,8 +972,7 @@ ngx_egress_hold_unuse(ngx_egress_hold_t *hold)
 
 
 void
-ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
-    ngx_uint_t idle)
+ngx_egress_hold_park(ngx_egress_hold_t *to, ngx_egress_hold_t *from)
 {
     ngx_egress_state_t  *state;
 
@@ -923,22 +980,17 @@ ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
 
     ngx_egress_share_lock(from->share);
 
-    if (state && idle) {
+    if (state) {
         state->active--;
         state->idle++;
         from->share->held[NGX_EGRESS_HELD_IDLE]++;
         to->flags |= NGX_EGRESS_HOLD_IDLE;
-
-    } else if (state) {
-        state->idle--;
-        state->active++;
-        from->share->held[NGX_EGRESS_HELD_IDLE]--;
     }
 
     to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;
     to->state = state;
 
-    from->flags &= ~(NGX_EGRESS_HOLD_CONNECTION|NGX_EGRESS_HOLD_IDLE);
+    from->flags &= ~NGX_EGRESS_HOLD_CONNECTION;
     from->state = NULL;
 
     ngx_egress_share_unlock(from->share);
@@ -946,10 +998,54 @@ ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
 
 
 void
+ngx_egress_hold_resume(ngx_egress_hold_t *to, ngx_egress_hold_t *from)
+{
+    ngx_egress_share_t  *share;
+    ngx_egress_state_t  *state;
+
+    share = to->share;
+    state = from->state;
+
+    ngx_egress_share_lock(share);
+
+    ngx_egress_hold_leave(to);
+    ngx_egress_hold_give(to, NGX_EGRESS_HOLD_CONNECTION);
+
+    if (state) {
+        state->idle--;
+        state->active++;
+        state->picked++;
+        share->held[NGX_EGRESS_HELD_IDLE]--;
+    }
+
+    to->flags |= from->flags & NGX_EGRESS_HOLD_CONNECTION;
+    to->state = state;
+
+    from->flags = 0;
+    from->state = NULL;
+    from->share = NULL;
+
+    share->reused++;
+
+    ngx_egress_share_unlock(share);
+
+    ngx_egress_hold_free(from);
+}
+
+
+void
 ngx_egress_hold_destroy(ngx_egress_hold_t *hold)
 {
     ngx_egress_hold_release(hold);
+    ngx_egress_hold_free(hold);
+}
 
+
+/* it counts for nothing; what it did count for, somebody may wait for */
+
+static void
+ngx_egress_hold_free(ngx_egress_hold_t *hold)
+{
     hold->next = ngx_egress_free_holds;
     ngx_egress_free_holds = hold;
 
@@ -970,20 +1066,32 @@ ngx_egress_hold_release(ngx_egress_hold_t *hold)
 
     ngx_egress_share_lock(share);
 
-    if (hold->state && (hold->flags & NGX_EGRESS_HOLD_IDLE)) {
-        hold->state->idle--;
-
-    } else if (hold->state) {
-        hold->state->active--;
-    }
-
-    hold->state = NULL;
-
+    ngx_egress_hold_leave(hold);
     ngx_egress_hold_give(hold, hold->flags);
 
     hold->share = NULL;
 
     ngx_egress_share_unlock(share);
+}
+
+
+/* share locked */
+
+static void
+ngx_egress_hold_leave(ngx_egress_hold_t *hold)
+{
+    if (hold->state == NULL) {
+        return;
+    }
+
+    if (hold->flags & NGX_EGRESS_HOLD_IDLE) {
+        hold->state->idle--;
+
+    } else {
+        hold->state->active--;
+    }
+
+    hold->state = NULL;
 }
 
 

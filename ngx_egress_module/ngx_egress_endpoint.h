@@ -69,6 +69,7 @@ typedef struct ngx_egress_hold_s      ngx_egress_hold_t;
 typedef struct ngx_egress_page_s      ngx_egress_page_t;
 typedef struct ngx_egress_answer_s    ngx_egress_answer_t;
 typedef struct ngx_egress_set_s       ngx_egress_set_t;
+typedef struct ngx_egress_decision_s  ngx_egress_decision_t;
 
 
 /* what DNS can answer; a good deal smaller than struct sockaddr_storage */
@@ -150,7 +151,10 @@ struct ngx_egress_share_s {
 };
 
 
-/* something that a process holds; changed with the share's lock held only */
+/*
+ * Something that a process holds; changed with the share's lock held only, but
+ * that a free one, which counts for nothing, is given a share.
+ */
 
 struct ngx_egress_hold_s {
     ngx_egress_hold_t        *next;        /* free ones, of the owner only */
@@ -256,6 +260,9 @@ typedef struct {
     ngx_uint_t                weight;
     ngx_uint_t                level;
     uint64_t                  hash;        /* of the address */
+    ngx_str_t                 text;        /* of the address and the port */
+    in_port_t                 target;      /* in the text, if portless */
+    unsigned                  portless:1;
     unsigned                  spelled:1;   /* out in the configuration */
 } ngx_egress_member_t;
 
@@ -303,6 +310,7 @@ struct ngx_egress_local_s {
     ngx_uint_t                pending;     /* flows that wait for a slot */
     ngx_queue_t               idle;        /* connections, last used first */
     ngx_uint_t                nidle;
+    ngx_egress_decision_t    *decision;    /* counted last; or NULL */
 };
 
 
@@ -386,17 +394,28 @@ ngx_int_t ngx_egress_hold_add(ngx_egress_hold_t *hold, ngx_uint_t flag,
     ngx_int_t max);
 void ngx_egress_hold_drop(ngx_egress_hold_t *hold, ngx_uint_t flags);
 
+/*
+ * Counts a request and its connection in one go.  Returns 0, or what there
+ * are max of already: NGX_EGRESS_HOLD_REQUEST, and then nothing is counted,
+ * or NGX_EGRESS_HOLD_CONNECTION, and then the request is.
+ */
+ngx_uint_t ngx_egress_hold_begin(ngx_egress_hold_t *hold,
+    ngx_int_t max_requests, ngx_int_t max_connections);
+
 /* NGX_DECLINED: the endpoint is not there any more */
 ngx_int_t ngx_egress_hold_use(ngx_egress_hold_t *hold,
     ngx_egress_state_t *state, uint64_t id);
 void ngx_egress_hold_unuse(ngx_egress_hold_t *hold);
 
+/* the connection and its endpoint go to another hold, to wait for a request */
+void ngx_egress_hold_park(ngx_egress_hold_t *to, ngx_egress_hold_t *from);
+
 /*
- * The connection and its endpoint go from one hold to the other, to wait for
- * a request if idle is set, else to carry one.
+ * The connection that waited carries a request, in place of the connection
+ * and the endpoint that its hold may have.  The one that it waited in is free
+ * then; what to had, another flow may have.
  */
-void ngx_egress_hold_move(ngx_egress_hold_t *to, ngx_egress_hold_t *from,
-    ngx_uint_t idle);
+void ngx_egress_hold_resume(ngx_egress_hold_t *to, ngx_egress_hold_t *from);
 
 /* gives all back; the hold is free then */
 void ngx_egress_hold_destroy(ngx_egress_hold_t *hold);
@@ -479,6 +498,10 @@ ngx_egress_local_t *ngx_egress_local(ngx_egress_service_t *svc);
  */
 ngx_egress_set_t *ngx_egress_set(ngx_egress_service_t *svc,
     ngx_uint_t variant, ngx_log_t *log);
+
+
+/* what a member without a port is called when the flow's target is dialled */
+void ngx_egress_set_target(ngx_egress_member_t *member, in_port_t target);
 
 
 /* ngx_egress_balancer.c */

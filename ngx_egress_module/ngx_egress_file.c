@@ -12,9 +12,6 @@
 #include <ngx_egress_endpoint.h>
 
 
-/* ms between two looks at the same files */
-#define NGX_EGRESS_FILE_INTERVAL  2000
-
 /* seconds for which a file is left alone: it may be half written */
 #define NGX_EGRESS_FILE_SETTLED   1
 
@@ -98,7 +95,7 @@ ngx_egress_watch_check(ngx_egress_watch_t *watch)
     ngx_uint_t         i, changed;
     ngx_egress_file_t  now;
 
-    if (ngx_current_msec - watch->checked < NGX_EGRESS_FILE_INTERVAL) {
+    if (!ngx_egress_watch_due(watch)) {
         return NGX_DECLINED;
     }
 

@@ -251,7 +251,11 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
 
         name = ngx_egress_tls_server_name(flow);
 
-        if (name == NULL) {
+        /* what comes later of this connection's TLS is no flow's */
+
+        if (name == NULL
+            || ngx_egress_tls_set_flow(c->ssl->connection, NULL) != NGX_OK)
+        {
             return NULL;
         }
 
@@ -269,7 +273,7 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return NULL;
     }
 
-    ngx_egress_hold_move(hold, flow->reach->hold, 1);
+    ngx_egress_hold_park(hold, flow->reach->hold);
 
     idle->svc = flow->service;
     idle->connection = c;
@@ -408,16 +412,10 @@ ngx_egress_pool_take(ngx_egress_flow_t *flow, ngx_egress_state_t *state)
         c->write->log = flow->log;
         c->pool->log = flow->log;
 
-        ngx_egress_hold_drop(flow->reach->hold, NGX_EGRESS_HOLD_CONNECTION);
-        ngx_egress_hold_unuse(flow->reach->hold);
-        ngx_egress_hold_move(flow->reach->hold, idle->hold, 0);
-        ngx_egress_hold_destroy(idle->hold);
+        ngx_egress_hold_resume(flow->reach->hold, idle->hold);
 
         flow->reach->kept = c;
         flow->reach->state = idle->state;
-
-        (void) ngx_atomic_fetch_add(&flow->service->share->reused, 1);
-        (void) ngx_atomic_fetch_add(&idle->state->picked, 1);
 
         return NGX_OK;
     }

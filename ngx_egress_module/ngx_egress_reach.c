@@ -15,6 +15,7 @@
 #define NGX_EGRESS_REPICKS  5
 
 
+static ngx_int_t ngx_egress_reach_request(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_reach_start(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_reach_endpoints(ngx_egress_flow_t *flow);
 static ngx_int_t ngx_egress_reach_variant(ngx_egress_flow_t *flow);
@@ -43,7 +44,9 @@ static ngx_uint_t ngx_egress_is_tried(ngx_egress_reach_t *reach,
 static void ngx_egress_tried(ngx_egress_reach_t *reach,
     ngx_egress_state_t *state);
 static ngx_int_t ngx_egress_try(ngx_egress_flow_t *flow,
-    ngx_egress_member_t *member, ngx_egress_peer_t *peer);
+    ngx_egress_member_t *member, ngx_egress_peer_t **peer);
+static ngx_egress_peer_t *ngx_egress_member_peer(ngx_egress_flow_t *flow,
+    ngx_egress_member_t *member);
 static ngx_int_t ngx_egress_peer_text(ngx_egress_flow_t *flow,
     ngx_egress_peer_t *peer);
 static void ngx_egress_key(ngx_egress_flow_t *flow);
@@ -52,29 +55,61 @@ static void ngx_egress_key(ngx_egress_flow_t *flow);
 ngx_int_t
 ngx_egress_reach(ngx_egress_flow_t *flow)
 {
-    ngx_int_t             rc;
-    ngx_egress_service_t  *svc;
-
-    svc = flow->service;
+    ngx_int_t  rc;
 
     if (ngx_egress_reach_start(flow) != NGX_OK) {
         return ngx_egress_reach_overflow(flow, "zone");
     }
 
-    if (flow->subsystem == NGX_EGRESS_HTTP
-        && ngx_egress_hold_add(flow->reach->hold, NGX_EGRESS_HOLD_REQUEST,
+    rc = (flow->subsystem == NGX_EGRESS_HTTP)
+         ? ngx_egress_reach_request(flow) : ngx_egress_reach_on(flow);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_CORE, flow->log, 0,
+                   "egress reach service \"%V\": %i",
+                   &flow->service->name, rc);
+
+    return rc;
+}
+
+
+/* what most requests need is counted in one go */
+
+static ngx_int_t
+ngx_egress_reach_request(ngx_egress_flow_t *flow)
+{
+    ngx_int_t              rc;
+    ngx_uint_t             full;
+    ngx_egress_hold_t     *hold;
+    ngx_egress_service_t  *svc;
+
+    svc = flow->service;
+    hold = flow->reach->hold;
+
+    rc = ngx_egress_reach_endpoints(flow);
+
+    if (rc != NGX_OK && rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    full = (rc == NGX_OK && svc->local->pending == 0)
+           ? ngx_egress_hold_begin(hold, svc->conf->max_requests,
+                                   svc->conf->max_connections)
+           : NGX_EGRESS_HOLD_CONNECTION;
+
+    if (full == 0) {
+        return NGX_OK;
+    }
+
+    if (full == NGX_EGRESS_HOLD_REQUEST
+        || ngx_egress_hold_add(hold, NGX_EGRESS_HOLD_REQUEST,
                                svc->conf->max_requests)
            != NGX_OK)
     {
+        ngx_egress_wait_cancel(flow);
         return ngx_egress_reach_overflow(flow, "max_requests");
     }
 
-    rc = ngx_egress_reach_on(flow);
-
-    ngx_log_debug2(NGX_LOG_DEBUG_CORE, flow->log, 0,
-                   "egress reach service \"%V\": %i", &svc->name, rc);
-
-    return rc;
+    return (rc == NGX_OK) ? ngx_egress_reach_slot(flow) : rc;
 }
 
 
@@ -664,11 +699,6 @@ ngx_egress_next_endpoint(ngx_egress_flow_t *flow)
     ngx_egress_peer_t    *peer;
     ngx_egress_member_t  *member;
 
-    peer = ngx_pcalloc(flow->pool, sizeof(ngx_egress_peer_t));
-    if (peer == NULL) {
-        return NULL;
-    }
-
     for (i = 0; i < NGX_EGRESS_TRIED; i++) {
 
         set = ngx_egress_set(flow->service, flow->reach->variant, flow->log);
@@ -683,7 +713,7 @@ ngx_egress_next_endpoint(ngx_egress_flow_t *flow)
             return NULL;
         }
 
-        rc = ngx_egress_try(flow, member, peer);
+        rc = ngx_egress_try(flow, member, &peer);
 
         if (rc == NGX_OK) {
             return peer;
@@ -710,14 +740,13 @@ ngx_egress_next_endpoint(ngx_egress_flow_t *flow)
 
 static ngx_int_t
 ngx_egress_try(ngx_egress_flow_t *flow, ngx_egress_member_t *member,
-    ngx_egress_peer_t *peer)
+    ngx_egress_peer_t **peer)
 {
     uint64_t             id;
     ngx_egress_conf_t   *ecf;
     ngx_egress_reach_t  *reach;
     ngx_egress_state_t  *state;
 
-    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
     reach = flow->reach;
 
     /* a look at the pool may make the set, and with it the member, anew */
@@ -725,32 +754,22 @@ ngx_egress_try(ngx_egress_flow_t *flow, ngx_egress_member_t *member,
     state = member->state;
     id = member->id;
 
-    peer->socklen = member->socklen;
-    peer->sockaddr = ngx_palloc(flow->pool, member->socklen);
-    if (peer->sockaddr == NULL) {
+    *peer = ngx_egress_member_peer(flow, member);
+
+    if (*peer == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(peer->sockaddr, member->sockaddr, member->socklen);
-
-    if (peer->sockaddr->sa_family != AF_UNIX
-        && ngx_inet_get_port(peer->sockaddr) == 0)
-    {
-        ngx_inet_set_port(peer->sockaddr, flow->target);
-    }
+    ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
 
     if (!member->spelled
-        && ngx_egress_guard_check(ecf, flow->service, peer->sockaddr)
+        && ngx_egress_guard_check(ecf, flow->service, (*peer)->sockaddr)
            != NGX_OK)
     {
         (void) ngx_atomic_fetch_add(&flow->service->share->denied, 1);
         reach->refused = 1;
         ngx_egress_tried(reach, state);
         return NGX_DECLINED;
-    }
-
-    if (ngx_egress_peer_text(flow, peer) != NGX_OK) {
-        return NGX_ERROR;
     }
 
     ngx_egress_tried(reach, state);
@@ -770,6 +789,41 @@ ngx_egress_try(ngx_egress_flow_t *flow, ngx_egress_member_t *member,
     reach->state = state;
 
     return NGX_OK;
+}
+
+
+/* of its own: the set may be made anew while the flow has the peer */
+
+static ngx_egress_peer_t *
+ngx_egress_member_peer(ngx_egress_flow_t *flow, ngx_egress_member_t *member)
+{
+    u_char             *p;
+    ngx_egress_peer_t  *peer;
+
+    if (member->portless && member->target != flow->target) {
+        ngx_egress_set_target(member, flow->target);
+    }
+
+    peer = ngx_palloc(flow->pool, sizeof(ngx_egress_peer_t)
+                                  + member->socklen + member->text.len);
+    if (peer == NULL) {
+        return NULL;
+    }
+
+    peer->socklen = member->socklen;
+    peer->sockaddr = (struct sockaddr *) &peer[1];
+
+    p = ngx_cpymem(peer->sockaddr, member->sockaddr, member->socklen);
+
+    if (member->portless) {
+        ngx_inet_set_port(peer->sockaddr, flow->target);
+    }
+
+    peer->name.len = member->text.len;
+    peer->name.data = p;
+    ngx_memcpy(p, member->text.data, member->text.len);
+
+    return peer;
 }
 
 

@@ -256,6 +256,10 @@ ngx_egress_names_check(ngx_egress_flow_t *flow, ngx_egress_variant_t *variant)
     ngx_egress_name_t      *name;
     ngx_egress_endpoint_t  *ep;
 
+    if (!flow->service->named) {
+        return NGX_OK;
+    }
+
     ecf = ngx_egress_get_core_conf((ngx_cycle_t *) ngx_cycle);
     (void) ngx_egress_endpoint_zone(&shpool);
 
@@ -359,6 +363,10 @@ ngx_egress_names_version(ngx_egress_service_t *svc,
 {
     ngx_uint_t              i, version;
     ngx_egress_endpoint_t  *ep;
+
+    if (!svc->named) {
+        return 0;
+    }
 
     if (variant->host) {
         return variant->name->version;

@@ -55,7 +55,7 @@ static void ngx_egress_set_member(ngx_egress_build_t *b,
     ngx_egress_member_t *m);
 static ngx_egress_slot_t *ngx_egress_set_slot(ngx_egress_build_t *b,
     struct sockaddr *sa, socklen_t socklen);
-static uint64_t ngx_egress_set_hash(struct sockaddr *sa, socklen_t socklen);
+static uint64_t ngx_egress_set_hash(ngx_str_t *text);
 static void ngx_egress_set_seen(ngx_egress_set_t *set, ngx_msec_t now);
 static ngx_int_t ngx_egress_set_live(ngx_egress_service_t *svc,
     ngx_egress_set_t *set);
@@ -306,6 +306,8 @@ static ngx_int_t
 ngx_egress_set_add(ngx_array_t *members, ngx_pool_t *pool,
     ngx_egress_endpoint_t *ep, struct sockaddr *sa, socklen_t socklen)
 {
+    size_t                len;
+    u_char                text[NGX_SOCKADDR_STRLEN];
     ngx_egress_member_t  *m;
 
     m = ngx_array_push(members);
@@ -326,13 +328,42 @@ ngx_egress_set_add(ngx_array_t *members, ngx_pool_t *pool,
         ngx_inet_set_port(m->sockaddr, ep->port);
     }
 
+    len = ngx_sock_ntop(m->sockaddr, socklen, text, NGX_SOCKADDR_STRLEN, 1);
+
+    /* the port may be another one for each flow */
+
+    m->text.len = len;
+    m->text.data = ngx_pnalloc(pool, len + sizeof("65535") - 1);
+    if (m->text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(m->text.data, text, len);
+
     m->socklen = socklen;
     m->weight = ep->weight;
     m->level = ep->level;
+    m->portless = (sa->sa_family != AF_UNIX
+                   && ngx_inet_get_port(m->sockaddr) == 0);
     m->spelled = (ep->sockaddr != NULL);
-    m->hash = ngx_egress_set_hash(m->sockaddr, socklen);
+    m->hash = ngx_egress_set_hash(&m->text);
 
     return NGX_OK;
+}
+
+
+void
+ngx_egress_set_target(ngx_egress_member_t *member, in_port_t target)
+{
+    ngx_sockaddr_t  sa;
+
+    ngx_memcpy(&sa, member->sockaddr, member->socklen);
+    ngx_inet_set_port(&sa.sockaddr, target);
+
+    member->target = target;
+    member->text.len = ngx_sock_ntop(&sa.sockaddr, member->socklen,
+                                     member->text.data, NGX_SOCKADDR_STRLEN,
+                                     1);
 }
 
 
@@ -462,10 +493,15 @@ static ngx_egress_slot_t *
 ngx_egress_set_slot(ngx_egress_build_t *b, struct sockaddr *sa,
     socklen_t socklen)
 {
+    u_char              buf[NGX_SOCKADDR_STRLEN];
+    ngx_str_t           text;
     ngx_uint_t          n;
     ngx_egress_slot_t  *slot;
 
-    for (n = ngx_egress_set_hash(sa, socklen); /* void */ ; n++) {
+    text.data = buf;
+    text.len = ngx_sock_ntop(sa, socklen, buf, NGX_SOCKADDR_STRLEN, 1);
+
+    for (n = ngx_egress_set_hash(&text); /* void */ ; n++) {
 
         slot = &b->slots[n & b->mask];
 
@@ -483,15 +519,14 @@ ngx_egress_set_slot(ngx_egress_build_t *b, struct sockaddr *sa,
 /* not of all bytes: some are padding */
 
 static uint64_t
-ngx_egress_set_hash(struct sockaddr *sa, socklen_t socklen)
+ngx_egress_set_hash(ngx_str_t *text)
 {
-    u_char   text[NGX_SOCKADDR_STRLEN];
-    size_t   len;
+    uint64_t  crc;
 
-    len = ngx_sock_ntop(sa, socklen, text, NGX_SOCKADDR_STRLEN, 1);
+    crc = ngx_crc32_long(text->data, text->len);
 
-    return ngx_egress_mix(((uint64_t) ngx_crc32_long(text, len) << 32)
-                          | ngx_murmur_hash2(text, len));
+    return ngx_egress_mix((crc << 32)
+                          | ngx_murmur_hash2(text->data, text->len));
 }
 
 

@@ -34,6 +34,7 @@ static void ngx_egress_tls_cleanup(void *data);
 static void ngx_egress_tls_cleanup_store(void *data);
 
 static void ngx_egress_tls_refresh(ngx_egress_tls_ctx_t *ctx);
+static ngx_uint_t ngx_egress_tls_fresh(ngx_egress_tls_ctx_t *ctx);
 static void ngx_egress_tls_make(ngx_egress_tls_ctx_t *ctx, SSL_CTX *from);
 static const char *ngx_egress_tls_load(ngx_egress_tls_ctx_t *ctx,
     SSL_CTX *from, ngx_str_t *file);
@@ -355,6 +356,10 @@ ngx_egress_tls_refresh(ngx_egress_tls_ctx_t *ctx)
     SSL_CTX     *old;
     ngx_uint_t   due;
 
+    if (ngx_egress_tls_fresh(ctx)) {
+        return;
+    }
+
     if (ctx->store) {
         ngx_egress_tls_refresh_store(ctx->store);
     }
@@ -393,6 +398,19 @@ ngx_egress_tls_refresh(ngx_egress_tls_ctx_t *ctx)
     /* connections that have it go on with it */
 
     SSL_CTX_free(old);
+}
+
+
+/* there is one, it has the last store, and no file is due to be looked at */
+
+static ngx_uint_t
+ngx_egress_tls_fresh(ngx_egress_tls_ctx_t *ctx)
+{
+    return ctx->ssl.ctx
+           && !ngx_egress_watch_due(&ctx->watch)
+           && (ctx->store == NULL
+               || (!ngx_egress_watch_due(&ctx->store->watch)
+                   && ctx->stored == ctx->store->generation));
 }
 
 

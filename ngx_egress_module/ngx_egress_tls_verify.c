@@ -63,7 +63,7 @@ ngx_egress_tls_set_flow(ngx_ssl_conn_t *ssl, ngx_egress_flow_t *flow)
 }
 
 
-/* runs in the handshake, so the flow is alive; there is no renegotiation */
+/* in the handshake the flow is alive; once it is over, there is none */
 
 int
 ngx_egress_tls_verify(X509_STORE_CTX *store, void *arg)
@@ -75,6 +75,10 @@ ngx_egress_tls_verify(X509_STORE_CTX *store, void *arg)
     ssl = X509_STORE_CTX_get_ex_data(store,
                                      SSL_get_ex_data_X509_STORE_CTX_idx());
     flow = SSL_get_ex_data(ssl, ngx_egress_flow_index);
+
+    if (flow == NULL) {
+        return 0;
+    }
 
     if (X509_verify_cert(store) <= 0) {
         error = X509_verify_cert_error_string(

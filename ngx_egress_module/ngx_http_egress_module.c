@@ -19,6 +19,14 @@
 #define NGX_HTTP_EGRESS_GRPC       1
 #define NGX_HTTP_EGRESS_PROXY_V2   2
 
+/* contexts kept for requests to come; a memory checker is to see their end */
+
+#ifdef __SANITIZE_ADDRESS__
+#define NGX_HTTP_EGRESS_CTXS       0
+#else
+#define NGX_HTTP_EGRESS_CTXS       512
+#endif
+
 
 typedef struct {
     ngx_flag_t                     enable;
@@ -69,7 +77,11 @@ typedef struct {
 } ngx_http_egress_place_t;
 
 
-typedef struct {
+typedef struct ngx_http_egress_ctx_s  ngx_http_egress_ctx_t;
+
+/* not in the request's pool, which would need another block for it */
+
+struct ngx_http_egress_ctx_s {
     ngx_egress_flow_t              flow;
     ngx_http_request_t            *request;
     ngx_uint_t                     failure;   /* of the last attempt, or 0 */
@@ -88,7 +100,11 @@ typedef struct {
     unsigned                       timedout:1;
     unsigned                       rewritten:1;
     unsigned                       body_sent:1;
-} ngx_http_egress_ctx_t;
+
+    ngx_http_egress_ctx_t         *next;      /* of those that are kept */
+    ngx_http_upstream_conf_t       conf;      /* of the upstream; comes last,
+                                                 is set as a whole */
+};
 
 
 /* the statuses after which nginx itself can go to another server */
@@ -136,7 +152,7 @@ static ngx_int_t ngx_http_egress_init_upstream(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_egress_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
-static ngx_int_t ngx_http_egress_set_conf(ngx_http_request_t *r,
+static void ngx_http_egress_set_conf(ngx_http_request_t *r,
     ngx_http_egress_ctx_t *ctx);
 static void ngx_http_egress_match(ngx_http_egress_ctx_t *ctx,
     ngx_http_upstream_t *u);
@@ -424,6 +440,11 @@ static ngx_str_t  ngx_http_egress_failed_text =
 static ngx_str_t  ngx_http_egress_timeout_text =
     ngx_string("upstream request timeout\n");
 static ngx_str_t  ngx_http_egress_text_type = ngx_string("text/plain");
+
+/* of this process */
+
+static ngx_http_egress_ctx_t  *ngx_http_egress_ctxs;
+static ngx_uint_t              ngx_http_egress_nctxs;
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
@@ -953,14 +974,25 @@ ngx_http_egress_create_ctx(ngx_http_request_t *r)
     ngx_pool_cleanup_t     *cln;
     ngx_http_egress_ctx_t  *ctx;
 
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_egress_ctx_t));
+    cln = ngx_pool_cleanup_add(r->pool, 0);
     if (cln == NULL) {
         return NULL;
     }
 
-    ctx = cln->data;
+    ctx = ngx_http_egress_ctxs;
 
-    ngx_memzero(ctx, sizeof(ngx_http_egress_ctx_t));
+    if (ctx) {
+        ngx_http_egress_ctxs = ctx->next;
+        ngx_http_egress_nctxs--;
+
+    } else {
+        ctx = ngx_alloc(sizeof(ngx_http_egress_ctx_t), r->connection->log);
+        if (ctx == NULL) {
+            return NULL;
+        }
+    }
+
+    ngx_memzero(ctx, offsetof(ngx_http_egress_ctx_t, conf));
 
     ctx->request = r;
 
@@ -973,6 +1005,7 @@ ngx_http_egress_create_ctx(ngx_http_request_t *r)
     ctx->flow.variable = ngx_http_egress_value;
 
     cln->handler = ngx_http_egress_cleanup;
+    cln->data = ctx;
 
     ngx_http_set_ctx(r, ctx, ngx_http_egress_module);
 
@@ -991,6 +1024,15 @@ ngx_http_egress_cleanup(void *data)
 
     ngx_egress_account(&ctx->flow);
     ngx_egress_release(&ctx->flow);
+
+    if (ngx_http_egress_nctxs >= NGX_HTTP_EGRESS_CTXS) {
+        ngx_free(ctx);
+        return;
+    }
+
+    ctx->next = ngx_http_egress_ctxs;
+    ngx_http_egress_ctxs = ctx;
+    ngx_http_egress_nctxs++;
 }
 
 
@@ -1128,9 +1170,7 @@ ngx_http_egress_init_peer(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (ngx_http_egress_set_conf(r, ctx) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_http_egress_set_conf(r, ctx);
 
     u->peer.data = ctx;
     u->peer.get = ngx_http_egress_get_peer;
@@ -1156,7 +1196,7 @@ ngx_http_egress_init_peer(ngx_http_request_t *r,
  * goes into a copy for this request.
  */
 
-static ngx_int_t
+static void
 ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
 {
     ngx_http_upstream_t       *u;
@@ -1164,12 +1204,14 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
 
     u = r->upstream;
 
-    conf = ngx_palloc(r->pool, sizeof(ngx_http_upstream_conf_t));
-    if (conf == NULL) {
-        return NGX_ERROR;
-    }
+    /* a request that was redirected comes with another location's */
 
-    *conf = *u->conf;
+    conf = &ctx->conf;
+
+    if (u->conf != conf) {
+        *conf = *u->conf;
+        u->conf = conf;
+    }
 
     conf->connect_timeout = ngx_egress_connect_timeout(&ctx->flow);
 
@@ -1184,9 +1226,7 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
     ngx_http_egress_match(ctx, u);
 
     if (!ngx_egress_originates(&ctx->flow)) {
-        u->conf = conf;
-
-        return NGX_OK;
+        return;
     }
 
     /*
@@ -1203,11 +1243,8 @@ ngx_http_egress_set_conf(ngx_http_request_t *r, ngx_http_egress_ctx_t *ctx)
     conf->ssl_certificate_key = NULL;
     conf->ssl_passwords = NULL;
 
-    u->conf = conf;
     u->ssl = 1;
     ngx_str_set(&u->schema, "https://");
-
-    return NGX_OK;
 }
 
 
