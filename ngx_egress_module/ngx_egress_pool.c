@@ -221,7 +221,7 @@ ngx_egress_keeps(ngx_egress_flow_t *flow, ngx_connection_t *c)
 
     /* bytes that nobody asked for would be the next request's answer */
 
-    if (c->ssl && SSL_pending(c->ssl->connection)) {
+    if (c->ssl && !ngx_egress_tls_quiet(c)) {
         return 0;
     }
 
@@ -282,7 +282,6 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
     idle->variant = flow->reach->variant;
     idle->http2 = flow->http2;
     idle->target = flow->target;
-    idle->made = (ngx_uint_t) -1;
 
     flow->reach->state = NULL;
 
@@ -295,6 +294,7 @@ ngx_egress_idle_create(ngx_egress_flow_t *flow, ngx_connection_t *c)
 static ngx_egress_idle_t *
 ngx_egress_idle_find(ngx_connection_t *c)
 {
+    ngx_egress_idle_t   *idle;
     ngx_pool_cleanup_t  *cln;
 
     for (cln = c->pool->cleanup; cln; cln = cln->next) {
@@ -312,7 +312,12 @@ ngx_egress_idle_find(ngx_connection_t *c)
 
     cln->handler = ngx_egress_idle_cleanup;
 
-    return cln->data;
+    /* the endpoint of a connection stays the same, and so what is known of it */
+
+    idle = cln->data;
+    idle->made = (ngx_uint_t) -1;
+
+    return idle;
 }
 
 
@@ -411,6 +416,10 @@ ngx_egress_pool_take(ngx_egress_flow_t *flow, ngx_egress_state_t *state)
         c->read->log = flow->log;
         c->write->log = flow->log;
         c->pool->log = flow->log;
+
+        if (c->ssl) {
+            ngx_egress_tls_expect(c);
+        }
 
         ngx_egress_hold_resume(flow->reach->hold, idle->hold);
 

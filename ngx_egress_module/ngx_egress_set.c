@@ -41,6 +41,8 @@ typedef struct {
 } ngx_egress_build_t;
 
 
+static ngx_egress_set_t *ngx_egress_set_refresh(ngx_egress_service_t *svc,
+    ngx_uint_t variant, ngx_log_t *log);
 static ngx_egress_set_t *ngx_egress_set_build(ngx_egress_service_t *svc,
     ngx_uint_t variant, ngx_log_t *log);
 static ngx_int_t ngx_egress_set_gather(ngx_egress_service_t *svc,
@@ -97,6 +99,30 @@ ngx_egress_local(ngx_egress_service_t *svc)
 
 ngx_egress_set_t *
 ngx_egress_set(ngx_egress_service_t *svc, ngx_uint_t variant, ngx_log_t *log)
+{
+    ngx_egress_set_t  *set;
+
+    set = svc->local ? svc->local->sets[variant] : NULL;
+
+    /* mostly nothing has changed, and there is nothing to look at */
+
+    if (set && set->live
+        && set->made == ngx_egress_names_version(svc, &svc->variants[variant])
+        && set->health == svc->share->health
+        && set->missing == 0 && set->ejected == 0
+        && svc->conf->outlier == NULL
+        && ngx_current_msec - set->checked < NGX_EGRESS_SET_SEEN)
+    {
+        return set;
+    }
+
+    return ngx_egress_set_refresh(svc, variant, log);
+}
+
+
+static ngx_egress_set_t *
+ngx_egress_set_refresh(ngx_egress_service_t *svc, ngx_uint_t variant,
+    ngx_log_t *log)
 {
     ngx_uint_t            version;
     ngx_msec_t            now;

@@ -46,6 +46,10 @@ static void ngx_egress_tls_make_store(ngx_egress_tls_store_t *store);
 static const char *ngx_egress_tls_load_store(ngx_egress_tls_store_t *store,
     X509_STORE *x509, ngx_str_t *file);
 
+static ssize_t ngx_egress_tls_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static ngx_uint_t ngx_egress_tls_drained(ngx_connection_t *c,
+    ngx_uint_t partial);
 static ngx_int_t ngx_egress_tls_set_sni(ngx_egress_flow_t *flow,
     ngx_ssl_conn_t *ssl);
 static ngx_uint_t ngx_egress_tls_literal(ngx_str_t *name);
@@ -725,6 +729,103 @@ ngx_egress_tls_server_name(ngx_egress_flow_t *flow)
     hosts = svc->hosts->elts;
 
     return (hosts[0].data[0] == '*') ? NULL : &hosts[0];
+}
+
+
+void
+ngx_egress_tls_expect(ngx_connection_t *c)
+{
+    if (c->recv == ngx_ssl_recv) {
+        c->recv = ngx_egress_tls_recv;
+    }
+}
+
+
+static ssize_t
+ngx_egress_tls_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    int  n;
+
+    c->recv = ngx_ssl_recv;
+
+    if (c->ssl->saved_write_handler
+        || (c->ssl->last != NGX_OK && c->ssl->last != NGX_AGAIN))
+    {
+        return ngx_ssl_recv(c, buf, size);
+    }
+
+    ERR_clear_error();
+
+    n = SSL_read(c->ssl->connection, buf, (int) size);
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, c->log, 0, "egress SSL_read: %d", n);
+
+    if (n > 0) {
+        c->ssl->last = NGX_OK;
+        c->read->ready = !ngx_egress_tls_drained(c, n < (int) size);
+        return n;
+    }
+
+    if (SSL_get_error(c->ssl->connection, n) == SSL_ERROR_WANT_READ) {
+        c->ssl->last = NGX_AGAIN;
+        c->read->ready = 0;
+        c->recv = ngx_egress_tls_recv;
+        return NGX_AGAIN;
+    }
+
+    if (ERR_peek_error() == 0) {
+
+        /* its end, or something to be written first: nginx's business */
+
+        return ngx_ssl_recv(c, buf, size);
+    }
+
+    ngx_ssl_error(NGX_LOG_ERR, c->log, 0, "SSL_read() failed");
+
+    c->ssl->no_wait_shutdown = 1;
+    c->ssl->no_send_shutdown = 1;
+    c->ssl->last = NGX_ERROR;
+    c->read->error = 1;
+
+    return NGX_ERROR;
+}
+
+
+/*
+ * OpenSSL has taken from the socket all that its buffer, which is larger than
+ * a record, had room for, and nothing is left in it.  What comes from now on
+ * makes a new event, and what came before with the end of the connection was
+ * said by the event: as in nginx's recv().
+ */
+
+static ngx_uint_t
+ngx_egress_tls_drained(ngx_connection_t *c, ngx_uint_t partial)
+{
+#if (NGX_HAVE_EPOLLRDHUP)
+
+    return partial
+           && (ngx_event_flags & NGX_USE_EPOLL_EVENT)
+           && ngx_use_epoll_rdhup
+           && !c->read->pending_eof
+           && SSL_get_read_ahead(c->ssl->connection)
+           && !SSL_has_pending(c->ssl->connection)
+           && !BIO_get_ktls_recv(SSL_get_rbio(c->ssl->connection));
+
+#else
+
+    return 0;
+
+#endif
+}
+
+
+ngx_uint_t
+ngx_egress_tls_quiet(ngx_connection_t *c)
+{
+    u_char  buf[1];
+
+    return !SSL_has_pending(c->ssl->connection)
+           || ngx_ssl_recv(c, buf, sizeof(buf)) == NGX_AGAIN;
 }
 
 

@@ -35,6 +35,19 @@ void ngx_egress_tls_save(ngx_egress_flow_t *flow, ngx_connection_t *c);
 ngx_int_t ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c);
 
 /*
+ * A connection whose handshake is over is about to carry a request: what is
+ * read of the answer first is one SSL_read(), which for most is all of it,
+ * without the second one that finds nothing.
+ */
+void ngx_egress_tls_expect(ngx_connection_t *c);
+
+/*
+ * Is nothing left of what the far side sent, but records without data (RFC
+ * 8446, 4.6).  What is left would be the next request's answer.
+ */
+ngx_uint_t ngx_egress_tls_quiet(ngx_connection_t *c);
+
+/*
  * The name to say in SNI and, without tls_san, to verify: tls_name, or the
  * name asked for if it is the service's, or the service's first; empty for a
  * service without a host.  NULL: it has a wildcard, and the name asked for is
