@@ -312,7 +312,7 @@ ngx_egress_idle_find(ngx_connection_t *c)
 
     cln->handler = ngx_egress_idle_cleanup;
 
-    /* the endpoint of a connection stays the same, and so what is known of it */
+    /* a connection always has the same endpoint */
 
     idle = cln->data;
     idle->made = (ngx_uint_t) -1;
