@@ -83,7 +83,7 @@ http {
     }
 
     server {
-        listen       127.0.0.1:8080;
+        listen       127.0.0.1:8080 reuseport;
         egress       on;
         egress_port  80;
 
@@ -119,7 +119,15 @@ foreach my $place (@places) {
 		sleep 0.02;
 	}
 
-	my @killed = $t->read_file('error.log') =~ /exited on signal 9/g;
+	# the master says so a moment later
+
+	my @killed;
+
+	for (1 .. 100) {
+		@killed = $t->read_file('error.log') =~ /exited on signal 9/g;
+		last if @killed > $dead;
+		sleep 0.02;
+	}
 
 	is(scalar @killed, ++$dead, "$place, killed")
 		or diag($t->read_file("gdb.$place"));

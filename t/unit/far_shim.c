@@ -190,6 +190,13 @@ ngx_palloc(ngx_pool_t *pool, size_t size)
 
 
 void *
+ngx_pnalloc(ngx_pool_t *pool, size_t size)
+{
+    return ngx_palloc(pool, size);
+}
+
+
+void *
 ngx_pcalloc(ngx_pool_t *pool, size_t size)
 {
     return ngx_palloc(pool, size);
