@@ -444,7 +444,7 @@ static ngx_str_t  ngx_http_egress_text_type = ngx_string("text/plain");
 /* of this process */
 
 static ngx_http_egress_ctx_t  *ngx_http_egress_ctxs;
-static ngx_uint_t              ngx_http_egress_nctxs;
+static ngx_int_t               ngx_http_egress_nctxs;
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
