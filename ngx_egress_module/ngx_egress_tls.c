@@ -480,6 +480,14 @@ ngx_egress_tls_load(ngx_egress_tls_ctx_t *ctx, SSL_CTX *from,
     }
 
     /*
+     * A server may not ask for another handshake: it would show another
+     * certificate in the middle of an exchange, and the flow that the names
+     * are verified for may be gone.  nginx forbids it to clients only.
+     */
+
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+
+    /*
      * Verification fails the handshake: not one byte of a request is sent to
      * a server that was not verified.
      */
