@@ -219,9 +219,13 @@ ngx_egress_keeps(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return 0;
     }
 
-    /* bytes that nobody asked for would be the next request's answer */
+    /*
+     * Bytes that nobody asked for would be the next request's answer.  Those
+     * of a record that was not decrypted yet are not in SSL_pending(): nginx
+     * has OpenSSL read ahead.
+     */
 
-    if (c->ssl && SSL_pending(c->ssl->connection)) {
+    if (c->ssl && SSL_has_pending(c->ssl->connection)) {
         return 0;
     }
 
