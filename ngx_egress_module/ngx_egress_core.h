@@ -763,8 +763,15 @@ void ngx_egress_watch_report(ngx_egress_watch_t *watch, const char *what,
     ngx_str_t *error, ngx_log_t *log);
 
 /*
- * An error of OpenSSL's as text, "what \"file\" (reason)", with malloc(); an
- * older one is freed.  Its queue is empty afterwards.
+ * NULL, or what speaks against opening a file that was marked: a worker would
+ * wait for who writes to a FIFO, or have no memory left.
+ */
+const char *ngx_egress_file_unfit(ngx_egress_file_t *file);
+
+/*
+ * An error of OpenSSL's as text, "what \"file\" (reason)", without a reason if
+ * it is none of its own, with malloc(); an older one is freed.  Its queue is
+ * empty afterwards.
  */
 void ngx_egress_tls_explain(ngx_str_t *error, const char *what,
     ngx_str_t *file);

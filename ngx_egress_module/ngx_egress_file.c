@@ -15,6 +15,9 @@
 /* seconds for which a file is left alone: it may be half written */
 #define NGX_EGRESS_FILE_SETTLED   1
 
+/* bytes; a CRL of a public CA has some millions */
+#define NGX_EGRESS_FILE_MAX       (64 * 1024 * 1024)
+
 /* supplementary groups of the workers that are looked at */
 #define NGX_EGRESS_GROUPS         64
 
@@ -175,6 +178,26 @@ ngx_egress_file_same(ngx_egress_file_t *a, ngx_egress_file_t *b)
 }
 
 
+const char *
+ngx_egress_file_unfit(ngx_egress_file_t *file)
+{
+    const char  *error;
+
+    /* one that is not there is told of by who opens it */
+
+    error = (file->err) ? NULL
+            : !S_ISREG(file->mode) ? "not a regular file"
+            : (file->size > NGX_EGRESS_FILE_MAX) ? "more than 64 MB in"
+            : NULL;
+
+    if (error) {
+        ERR_clear_error();
+    }
+
+    return error;
+}
+
+
 void
 ngx_egress_watch_report(ngx_egress_watch_t *watch, const char *what,
     ngx_str_t *error, ngx_log_t *log)
@@ -326,7 +349,7 @@ ngx_egress_tls_explain(ngx_str_t *error, const char *what, ngx_str_t *file)
         reason = strerror(ERR_GET_REASON(n));
     }
 
-    if (reason == NULL) {
+    if (n && reason == NULL) {
         reason = "unknown error";
     }
 
@@ -334,7 +357,7 @@ ngx_egress_tls_explain(ngx_str_t *error, const char *what, ngx_str_t *file)
 
     ngx_egress_tls_forget(error);
 
-    len = ngx_strlen(what) + ngx_strlen(reason) + file->len
+    len = ngx_strlen(what) + (reason ? ngx_strlen(reason) : 0) + file->len
           + sizeof(" \"\" ()") - 1;
 
     error->data = ngx_alloc(len, ngx_cycle->log);
@@ -344,8 +367,10 @@ ngx_egress_tls_explain(ngx_str_t *error, const char *what, ngx_str_t *file)
         return;
     }
 
-    error->len = ngx_snprintf(error->data, len, "%s \"%V\" (%s)", what, file,
-                              reason)
+    error->len = (reason ? ngx_snprintf(error->data, len, "%s \"%V\" (%s)",
+                                        what, file, reason)
+                         : ngx_snprintf(error->data, len, "%s \"%V\"", what,
+                                        file))
                  - error->data;
 }
 

@@ -262,6 +262,11 @@ ngx_egress_pair_read(ngx_egress_pair_t *pair, ngx_egress_file_t *cert,
 
     *file = cert;
 
+    error = ngx_egress_file_unfit(cert);
+    if (error) {
+        return error;
+    }
+
     bio = BIO_new_file((char *) cert->name.data, "r");
     if (bio == NULL) {
         return "cannot load certificate";
@@ -276,6 +281,11 @@ ngx_egress_pair_read(ngx_egress_pair_t *pair, ngx_egress_file_t *cert,
     }
 
     *file = key;
+
+    error = ngx_egress_file_unfit(key);
+    if (error) {
+        return error;
+    }
 
     bio = BIO_new_file((char *) key->name.data, "r");
     if (bio == NULL) {
@@ -303,7 +313,7 @@ ngx_egress_pair_read_chain(ngx_egress_pair_t *pair, BIO *bio)
     X509    *cert;
     u_long   n;
 
-    pair->cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+    pair->cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, (void *) "");
     pair->chain = sk_X509_new_null();
 
     if (pair->cert == NULL || pair->chain == NULL) {
@@ -312,7 +322,7 @@ ngx_egress_pair_read_chain(ngx_egress_pair_t *pair, BIO *bio)
 
     for ( ;; ) {
 
-        cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+        cert = PEM_read_bio_X509(bio, NULL, NULL, (void *) "");
 
         if (cert == NULL) {
             break;
@@ -455,11 +465,17 @@ ngx_egress_listener_load(ngx_egress_listener_t *l, X509_STORE *store,
     ngx_egress_file_t **file)
 {
     ngx_uint_t    i;
+    const char   *error;
     X509_LOOKUP  *lookup;
 
     for (i = 0; i < l->trust.n; i++) {
 
         *file = &l->trust.files[i];
+
+        error = ngx_egress_file_unfit(*file);
+        if (error) {
+            return error;
+        }
 
         if (*file == l->crl) {
             break;

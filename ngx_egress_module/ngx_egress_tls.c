@@ -45,6 +45,7 @@ static void ngx_egress_tls_refresh_store(ngx_egress_tls_store_t *store);
 static void ngx_egress_tls_make_store(ngx_egress_tls_store_t *store);
 static const char *ngx_egress_tls_load_store(ngx_egress_tls_store_t *store,
     X509_STORE *x509, ngx_str_t *file);
+static const char *ngx_egress_tls_load_crl(X509_STORE *x509, ngx_str_t *file);
 
 static ssize_t ngx_egress_tls_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
@@ -502,6 +503,14 @@ ngx_egress_tls_load(ngx_egress_tls_ctx_t *ctx, SSL_CTX *from,
     }
 
     /*
+     * A server may not ask for another handshake: it would show another
+     * certificate in the middle of an exchange, and the flow that the names
+     * are verified for may be gone.  nginx forbids it to clients only.
+     */
+
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+
+    /*
      * Verification fails the handshake: not one byte of a request is sent to
      * a server that was not verified.
      */
@@ -526,17 +535,33 @@ static const char *
 ngx_egress_tls_load_pair(ngx_egress_watch_t *watch, SSL_CTX *ssl,
     ngx_str_t *file)
 {
+    const char  *error;
+
     if (watch->n == 0) {
         return NULL;
     }
 
+    /* a password is never asked for: nobody is there */
+
+    SSL_CTX_set_default_passwd_cb_userdata(ssl, (void *) "");
+
     *file = watch->files[0].name;
+
+    error = ngx_egress_file_unfit(&watch->files[0]);
+    if (error) {
+        return error;
+    }
 
     if (SSL_CTX_use_certificate_chain_file(ssl, (char *) file->data) != 1) {
         return "cannot load certificate";
     }
 
     *file = watch->files[1].name;
+
+    error = ngx_egress_file_unfit(&watch->files[1]);
+    if (error) {
+        return error;
+    }
 
     if (SSL_CTX_use_PrivateKey_file(ssl, (char *) file->data,
                                     SSL_FILETYPE_PEM)
@@ -639,12 +664,12 @@ static const char *
 ngx_egress_tls_load_store(ngx_egress_tls_store_t *store, X509_STORE *x509,
     ngx_str_t *file)
 {
-    ngx_uint_t    system;
-    X509_LOOKUP  *lookup;
+    const char         *error;
+    ngx_egress_file_t  *next;
 
-    system = (ngx_strcmp(store->sn.str.data, "system") == 0);
+    next = store->watch.files;
 
-    if (system) {
+    if (ngx_strcmp(store->sn.str.data, "system") == 0) {
         ngx_str_set(file, "system");
 
         if (X509_STORE_set_default_paths(x509) != 1) {
@@ -652,19 +677,37 @@ ngx_egress_tls_load_store(ngx_egress_tls_store_t *store, X509_STORE *x509,
         }
 
     } else {
-        *file = store->watch.files[0].name;
+        *file = next->name;
+
+        error = ngx_egress_file_unfit(next);
+        if (error) {
+            return error;
+        }
 
         if (X509_STORE_load_locations(x509, (char *) file->data, NULL) != 1)
         {
             return "cannot load CA certificates";
         }
+
+        next++;
     }
 
-    if (store->watch.n == 1 - system) {
+    if (next == store->watch.files + store->watch.n) {
         return NULL;
     }
 
-    *file = store->watch.files[1 - system].name;
+    *file = next->name;
+
+    error = ngx_egress_file_unfit(next);
+
+    return error ? error : ngx_egress_tls_load_crl(x509, file);
+}
+
+
+static const char *
+ngx_egress_tls_load_crl(X509_STORE *x509, ngx_str_t *file)
+{
+    X509_LOOKUP  *lookup;
 
     lookup = X509_STORE_add_lookup(x509, X509_LOOKUP_file());
 

@@ -43,7 +43,9 @@ void ngx_egress_tls_expect(ngx_connection_t *c);
 
 /*
  * Is nothing left of what the far side sent, but records without data (RFC
- * 8446, 4.6).  What is left would be the next request's answer.
+ * 8446, 4.6).  What is left would be the next request's answer; a record that
+ * OpenSSL has read ahead and not decrypted is neither in SSL_pending() nor in
+ * the socket.
  */
 ngx_uint_t ngx_egress_tls_quiet(ngx_connection_t *c);
 
