@@ -386,16 +386,32 @@ sub reload {
 	my ($self) = @_;
 
 	my $before = $self->workers();
+	my $left = $self->leaving();
 
 	kill 'HUP', $self->{pid};
 
 	$self->wait_workers($before);
 
-	# old workers are told 100ms after new ones have started
+	# old workers, mostly as many, are told 100ms after new ones have started
 
 	sleep 0.15;
 
+	$left += $self->workers() - $before;
+
+	for (1 .. 40) {
+		last if $self->leaving() >= $left;
+		sleep 0.02;
+	}
+
 	return $self;
+}
+
+sub leaving {
+	my ($self) = @_;
+
+	my @n = $self->read_file('error.log') =~ /gracefully shutting down/g;
+
+	return scalar @n;
 }
 
 # nginx -t: the status and what it says
