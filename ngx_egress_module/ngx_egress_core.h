@@ -836,7 +836,16 @@ ngx_int_t ngx_egress_san_parse(ngx_pool_t *pool, ngx_str_t *value,
  */
 int ngx_egress_tls_verify(X509_STORE_CTX *store, void *arg);
 
-/* the place of the flow in an SSL object's ex_data; NGX_ERROR: no memory */
+/*
+ * When the certificate of a session, or of the one that it was resumed from,
+ * was verified; 0: it was not.
+ */
+time_t ngx_egress_tls_verified(ngx_ssl_session_t *session);
+
+/*
+ * The places of the flow in an SSL object's ex_data, and of the time of its
+ * verification in a session's.  NGX_ERROR: no memory.
+ */
 ngx_int_t ngx_egress_tls_verify_init(ngx_log_t *log);
 ngx_int_t ngx_egress_tls_set_flow(ngx_ssl_conn_t *ssl,
     ngx_egress_flow_t *flow);

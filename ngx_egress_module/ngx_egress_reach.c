@@ -895,7 +895,10 @@ ngx_egress_choose_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
 }
 
 
-/* NULL: its endpoint is none any more, or is not the one that is asked for */
+/*
+ * NULL: its endpoint is none any more, or is not the one that is asked for, or
+ * the certificate, CA or CRL has changed while the body was coming
+ */
 
 static ngx_egress_member_t *
 ngx_egress_kept_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
@@ -905,6 +908,10 @@ ngx_egress_kept_member(ngx_egress_flow_t *flow, ngx_egress_set_t *set)
     ngx_egress_member_t  *member;
 
     reach = flow->reach;
+
+    if (!ngx_egress_tls_current(flow->service, reach->kept)) {
+        return NULL;
+    }
 
     if (reach->has_key) {
         member = ngx_egress_untried_member(flow, set);

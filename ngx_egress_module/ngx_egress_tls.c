@@ -728,7 +728,15 @@ ngx_egress_tls_load_crl(X509_STORE *x509, ngx_str_t *file)
 ngx_ssl_t *
 ngx_egress_tls_ssl(ngx_egress_flow_t *flow)
 {
-    return &flow->service->conf->tls->ctx->ssl;
+    ngx_egress_tls_ctx_t  *ctx;
+
+    ctx = flow->service->conf->tls->ctx;
+
+    /* the verdict may be old: a body, a name or a slot was waited for */
+
+    ngx_egress_tls_refresh(ctx);
+
+    return &ctx->ssl;
 }
 
 

@@ -35,7 +35,8 @@ static ngx_egress_session_t *ngx_egress_session_find(ngx_str_t *key,
 static ngx_egress_session_t *ngx_egress_session_create(ngx_str_t *key,
     uint32_t hash, ngx_log_t *log);
 static void ngx_egress_session_free(ngx_egress_session_t *s);
-static ngx_uint_t ngx_egress_session_usable(ngx_ssl_session_t *session);
+static ngx_uint_t ngx_egress_session_usable(ngx_egress_flow_t *flow,
+    ngx_ssl_session_t *session);
 
 
 /* of this process */
@@ -101,7 +102,7 @@ ngx_egress_session_offer(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return;
     }
 
-    if (!ngx_egress_session_usable(s->session)) {
+    if (!ngx_egress_session_usable(flow, s->session)) {
         ngx_egress_session_free(s);
         return;
     }
@@ -137,7 +138,7 @@ ngx_egress_tls_save(ngx_egress_flow_t *flow, ngx_connection_t *c)
         return;
     }
 
-    if (!ngx_egress_session_usable(session)) {
+    if (!ngx_egress_session_usable(flow, session)) {
         ngx_ssl_free_session(session);
         return;
     }
@@ -238,15 +239,31 @@ ngx_egress_session_free(ngx_egress_session_t *s)
 }
 
 
-/* the certificate that was verified may have expired since */
+/*
+ * The certificate that was verified may have expired since.  Another one of
+ * its chain, or the CRL, may as well: what was verified holds for a session
+ * as long as it does for a connection.
+ */
 
 static ngx_uint_t
-ngx_egress_session_usable(ngx_ssl_session_t *session)
+ngx_egress_session_usable(ngx_egress_flow_t *flow, ngx_ssl_session_t *session)
 {
-    X509  *cert;
+    X509                       *cert;
+    time_t                      age;
+    ngx_egress_service_conf_t  *conf;
 
     if (!SSL_SESSION_is_resumable(session)) {
         return 0;
+    }
+
+    conf = flow->service->conf;
+
+    if (conf->tls->verify) {
+        age = ngx_time() - ngx_egress_tls_verified(session);
+
+        if (age < 0 || (ngx_msec_t) age * 1000 >= conf->keepalive_time) {
+            return 0;
+        }
     }
 
     cert = SSL_SESSION_get0_peer(session);

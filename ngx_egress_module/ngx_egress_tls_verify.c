@@ -35,12 +35,13 @@ static ngx_uint_t ngx_egress_san_uri(ngx_str_t *value);
 
 
 static int  ngx_egress_flow_index = -1;
+static int  ngx_egress_verified_index = -1;
 
 
 ngx_int_t
 ngx_egress_tls_verify_init(ngx_log_t *log)
 {
-    if (ngx_egress_flow_index != -1) {
+    if (ngx_egress_verified_index != -1) {
         return NGX_OK;
     }
 
@@ -51,7 +52,25 @@ ngx_egress_tls_verify_init(ngx_log_t *log)
         return NGX_ERROR;
     }
 
+    ngx_egress_verified_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL,
+                                                             NULL, NULL);
+    if (ngx_egress_verified_index == -1) {
+        ngx_ssl_error(NGX_LOG_ALERT, log, 0,
+                      "SSL_SESSION_get_ex_new_index() failed");
+        return NGX_ERROR;
+    }
+
     return NGX_OK;
+}
+
+
+/* OpenSSL copies the time from session to session */
+
+time_t
+ngx_egress_tls_verified(ngx_ssl_session_t *session)
+{
+    return (time_t) (uintptr_t) SSL_SESSION_get_ex_data(session,
+                                                 ngx_egress_verified_index);
 }
 
 
@@ -96,7 +115,9 @@ ngx_egress_tls_verify(X509_STORE_CTX *store, void *arg)
         return 0;
     }
 
-    return 1;
+    return SSL_SESSION_set_ex_data(SSL_get_session(ssl),
+                                   ngx_egress_verified_index,
+                                   (void *) (uintptr_t) ngx_time());
 }
 
 
