@@ -27,6 +27,8 @@ static ngx_int_t ngx_egress_tls_key(ngx_log_t *log,
     ngx_egress_service_t *svc, ngx_str_t *key);
 static ngx_egress_tls_ctx_t *ngx_egress_tls_create(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_service_t *svc);
+static ngx_int_t ngx_egress_tls_ciphers(ngx_cycle_t *cycle,
+    ngx_str_t *ciphers, ngx_str_t *value);
 static ngx_egress_tls_store_t *ngx_egress_tls_find_store(ngx_cycle_t *cycle,
     ngx_egress_conf_t *ecf, ngx_egress_tls_t *tls);
 static void ngx_egress_tls_drop(ngx_egress_tls_ctx_t *ctx);
@@ -196,7 +198,13 @@ ngx_egress_tls_create(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
 
     ctx->ssl.log = cycle->log;
     ctx->protocols = tls->protocols;
-    ctx->ciphers = tls->ciphers;
+
+    if (tls->ciphers.len
+        && ngx_egress_tls_ciphers(cycle, &ctx->ciphers, &tls->ciphers)
+           != NGX_OK)
+    {
+        return NULL;
+    }
 
     names[0] = &tls->certificate;
     names[1] = &tls->certificate_key;
@@ -219,6 +227,35 @@ ngx_egress_tls_create(ngx_cycle_t *cycle, ngx_egress_conf_t *ecf,
     }
 
     return ctx;
+}
+
+
+/*
+ * Without those that need no certificate, which "HIGH" and "ALL" have as well:
+ * nobody would be asked for one, and nothing verified.  Nor those that do not
+ * encrypt.  The length is that of what the configuration says.
+ */
+
+static ngx_int_t
+ngx_egress_tls_ciphers(ngx_cycle_t *cycle, ngx_str_t *ciphers,
+    ngx_str_t *value)
+{
+    u_char  *p;
+
+    static u_char  never[] = ":!aNULL:!eNULL";
+
+    p = ngx_pnalloc(cycle->pool, value->len + sizeof(never));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ciphers->len = value->len;
+    ciphers->data = p;
+
+    p = ngx_cpymem(p, value->data, value->len);
+    ngx_memcpy(p, never, sizeof(never));
+
+    return NGX_OK;
 }
 
 
