@@ -53,6 +53,7 @@ static ssize_t ngx_egress_tls_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_uint_t ngx_egress_tls_drained(ngx_connection_t *c,
     ngx_uint_t partial);
+static ngx_uint_t ngx_egress_tls_is(ngx_str_t *name, const char *text);
 static ngx_int_t ngx_egress_tls_set_sni(ngx_egress_flow_t *flow,
     ngx_ssl_conn_t *ssl);
 static ngx_uint_t ngx_egress_tls_literal(ngx_str_t *name);
@@ -949,6 +950,41 @@ ngx_egress_tls_setup(ngx_egress_flow_t *flow, ngx_connection_t *c)
     ngx_egress_session_offer(flow, c);
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_egress_tls_alpn_fits(ngx_egress_flow_t *flow)
+{
+    u_char     *p, *last;
+    ngx_str_t  *alpn, name;
+
+    alpn = &flow->service->conf->tls->alpn;
+
+    p = alpn->data;
+    last = p + alpn->len;
+
+    while (p < last) {
+        name.len = *p++;
+        name.data = p;
+        p += name.len;
+
+        if (flow->http2 ? ngx_egress_tls_is(&name, "http/1.1")
+                        : ngx_egress_tls_is(&name, "h2"))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_egress_tls_is(ngx_str_t *name, const char *text)
+{
+    return name->len == ngx_strlen(text)
+           && ngx_memcmp(name->data, text, name->len) == 0;
 }
 
 

@@ -50,6 +50,12 @@ void ngx_egress_tls_expect(ngx_connection_t *c);
 ngx_uint_t ngx_egress_tls_quiet(ngx_connection_t *c);
 
 /*
+ * Whether no name of tls_alpn lets the far side choose another version of HTTP
+ * than the flow's location speaks; for flows of http to a service with TLS.
+ */
+ngx_uint_t ngx_egress_tls_alpn_fits(ngx_egress_flow_t *flow);
+
+/*
  * The name to say in SNI and, without tls_san, to verify: tls_name, or the
  * name asked for if it is the service's, or the service's first; empty for a
  * service without a host.  NULL: it has a wildcard, and the name asked for is

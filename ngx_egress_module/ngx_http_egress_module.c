@@ -1282,6 +1282,14 @@ ngx_http_egress_match(ngx_http_egress_ctx_t *ctx, ngx_http_upstream_t *u)
 
     } else if (!u->ssl && flow->http2 && ngx_egress_originates(flow)) {
         error = "TLS, the location HTTP/2 without it";
+
+    } else if (ngx_egress_originates(flow)
+               && !ngx_egress_tls_alpn_fits(flow))
+    {
+        error = flow->http2 ? "HTTP/1.1 by its \"tls_alpn\", "
+                              "the location HTTP/2"
+                            : "HTTP/2 by its \"tls_alpn\", "
+                              "the location HTTP/1.1";
     }
 
     ctx->mismatch = (error != NULL);

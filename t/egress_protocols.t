@@ -199,6 +199,18 @@ egress {
         endpoint 127.0.0.1 port=%%PORT_8081%%;
         tls simple; tls_trusted_certificate ca.crt;
     }
+
+    service alpn {
+        lookup off; host s.test; port 443 https;
+        endpoint 127.0.0.1 port=%%PORT_8081%%;
+        tls simple; tls_trusted_certificate ca.crt; tls_alpn x h2 http/1.1;
+    }
+
+    service alpn2 {
+        lookup off; host s.test; port 443 https;
+        endpoint 127.0.0.1 port=%%PORT_8081%%;
+        tls simple; tls_trusted_certificate ca.crt; tls_alpn x h2;
+    }
 }
 
 EOF
@@ -209,7 +221,7 @@ $t->ca('ca')->cert('ca', 'server', 'DNS:s.test');
 
 $t->run_daemon(\&far_side);
 $t->wait_for_port(port(8084));
-$t->run()->plan(43 + ($v2 ? 3 : 0));
+$t->run()->plan(48 + ($v2 ? 3 : 0));
 
 ###############################################################################
 
@@ -306,7 +318,9 @@ foreach my $what ([ 1, 'grpc', 'HTTP/2, the location HTTP/1.1' ],
 	[ 2, 'web', 'HTTP/1.1, the location HTTP/2' ],
 	[ 2, 'h2', 'TLS, the location HTTP/2 without it' ],
 	[ 3, 'h2c', 'no TLS, the location TLS' ],
-	[ 4, 'h2', 'HTTP/2, the location HTTP/1.1' ])
+	[ 4, 'h2', 'HTTP/2, the location HTTP/1.1' ],
+	[ 1, 'alpn', 'HTTP/2 by its "tls_alpn", the location HTTP/1.1' ],
+	[ 3, 'alpn', 'HTTP/1.1 by its "tls_alpn", the location HTTP/2' ])
 {
 	my ($n, $name, $text) = @$what;
 
@@ -317,7 +331,8 @@ foreach my $what ([ 1, 'grpc', 'HTTP/2, the location HTTP/1.1' ],
 }
 
 like(get('/wrong4/?s=either'), qr/ 200 /, 'https location, https service');
-is(scalar(() = lines('far.log', $far + 1)), $far + 1, 'not dialled');
+like(get('/wrong3/?s=alpn2'), qr/ 200 .*HTTP\/2.0/s, 'tls_alpn that fits');
+is(scalar(() = lines('far.log', $far + 2)), $far + 2, 'not dialled');
 
 # and what nginx -t can know
 
