@@ -340,10 +340,7 @@ ngx_egress_idle_start(ngx_egress_idle_t *idle)
 
     c = idle->connection;
 
-    if (c->read->timer_set) {
-        c->read->delayed = 0;
-        ngx_del_timer(c->read);
-    }
+    c->read->delayed = 0;
 
     if (c->write->timer_set) {
         ngx_del_timer(c->write);
@@ -361,6 +358,8 @@ ngx_egress_idle_start(ngx_egress_idle_t *idle)
 
     timeout = idle->svc->conf->keepalive_timeout;
     left = idle->svc->conf->keepalive_time - (ngx_current_msec - c->start_time);
+
+    /* the answer's timer mostly ends at nearly the same time, and stays */
 
     ngx_add_timer(c->read, ngx_min(timeout, left));
 
