@@ -509,6 +509,16 @@ ngx_egress_service_complete(ngx_egress_draft_t *draft, ngx_log_t *log)
 
     ngx_conf_init_value(draft->tls.verify, 1);
 
+    if (!draft->tls.verify
+        && (draft->tls.trusted.len || draft->tls.crl.len || draft->tls.san))
+    {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "\"tls_trusted_certificate\", \"tls_crl\" and "
+                      "\"tls_san\" have no effect with \"tls_verify off\" "
+                      "in service \"%V\" in %s:%ui",
+                      &svc->name, svc->file, svc->line);
+    }
+
     if (draft->tls.protocols == 0) {
         draft->tls.protocols = NGX_CONF_BITMASK_SET|NGX_SSL_TLSv1_2
                                |NGX_SSL_TLSv1_3;

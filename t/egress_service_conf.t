@@ -309,7 +309,7 @@ my @service = (
 	[ 'address 192.0.2.1; port 1 tcp; lookup off;' ],
 );
 
-$t->plan(@good + @bad + @twice + @service + 23);
+$t->plan(@good + @bad + @twice + @service + 27);
 
 ###############################################################################
 
@@ -395,6 +395,21 @@ $t->write_file_expand('nginx.conf', "%%TEST_GLOBALS%%\nevents { }\n"
 like($t->test_config(),
 	qr/\[warn\].*low address bits of 192\.0\.2\.1\/24 are meaningless in/,
 	'low bits');
+
+# what would be verified is not
+
+foreach my $what ('tls_crl none.crl;', 'tls_san a.test;',
+	'tls_trusted_certificate none.crt;', '')
+{
+	$t->write_file_expand('nginx.conf', "%%TEST_GLOBALS%%\nevents { }\n"
+		. 'egress { zone 1m; service a { host a.test; port 443 https; '
+		. "endpoint 192.0.2.1; tls simple; tls_verify off; $what } }\n");
+
+	my $warned = $t->test_config()
+		=~ /\[warn\].*no effect with "tls_verify off" in service "a"/ ? 1 : 0;
+
+	is($warned, $what ? 1 : 0, "not verified, $what");
+}
 
 ###############################################################################
 
