@@ -75,7 +75,9 @@ my @mesh = qw/
 	X-Envoy-Attempt-Count X-Envoy-Decorator-Operation X-Envoy-Peer-Metadata
 	X-Envoy-Peer-Metadata-Id X-Envoy-External-Address X-Envoy-Internal
 	X-Envoy-Original-Path X-B3-TraceId X-B3-SpanId X-B3-Sampled Traceparent
-	Tracestate Forwarded
+	Tracestate Forwarded X-Envoy-Downstream-Service-Cluster
+	X-Envoy-Downstream-Service-Node X-Envoy-Original-Dst-Host
+	Grpc-Trace-Bin X-Cloud-Trace-Context X-Ot-Span-Context
 /;
 
 my $r = http("GET /path?a=%2F HTTP/1.1\r\nHost: A.example.com:80\r\n"
