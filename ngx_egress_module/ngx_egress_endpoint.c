@@ -855,44 +855,30 @@ ngx_egress_hold_add(ngx_egress_hold_t *hold, ngx_uint_t flag, ngx_int_t max)
 }
 
 
-ngx_uint_t
-ngx_egress_hold_begin(ngx_egress_hold_t *hold, ngx_int_t max_requests,
-    ngx_int_t max_connections)
+ngx_int_t
+ngx_egress_hold_begin(ngx_egress_hold_t *hold, ngx_int_t max)
 {
-    ngx_uint_t           failed;
+    ngx_int_t            rc;
     ngx_egress_share_t  *share;
 
     share = hold->share;
-    failed = 0;
+    rc = NGX_BUSY;
 
     ngx_egress_share_lock(share);
 
-    if (max_requests != NGX_EGRESS_UNLIMITED
-        && share->held[NGX_EGRESS_HELD_REQUESTS] >= (ngx_uint_t) max_requests)
+    if (max == NGX_EGRESS_UNLIMITED
+        || share->held[NGX_EGRESS_HELD_CONNECTIONS] < (ngx_uint_t) max)
     {
-        failed = NGX_EGRESS_HOLD_REQUEST;
-        goto done;
+        hold->flags |= NGX_EGRESS_HOLD_REQUEST|NGX_EGRESS_HOLD_CONNECTION;
+        share->held[NGX_EGRESS_HELD_REQUESTS]++;
+        share->held[NGX_EGRESS_HELD_CONNECTIONS]++;
+
+        rc = NGX_OK;
     }
-
-    hold->flags |= NGX_EGRESS_HOLD_REQUEST;
-    share->held[NGX_EGRESS_HELD_REQUESTS]++;
-
-    if (max_connections != NGX_EGRESS_UNLIMITED
-        && share->held[NGX_EGRESS_HELD_CONNECTIONS]
-           >= (ngx_uint_t) max_connections)
-    {
-        failed = NGX_EGRESS_HOLD_CONNECTION;
-        goto done;
-    }
-
-    hold->flags |= NGX_EGRESS_HOLD_CONNECTION;
-    share->held[NGX_EGRESS_HELD_CONNECTIONS]++;
-
-done:
 
     ngx_egress_share_unlock(share);
 
-    return failed;
+    return rc;
 }
 
 

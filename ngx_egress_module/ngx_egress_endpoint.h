@@ -395,12 +395,10 @@ ngx_int_t ngx_egress_hold_add(ngx_egress_hold_t *hold, ngx_uint_t flag,
 void ngx_egress_hold_drop(ngx_egress_hold_t *hold, ngx_uint_t flags);
 
 /*
- * Counts a request and its connection in one go.  Returns 0, or what there
- * are max of already: NGX_EGRESS_HOLD_REQUEST, and then nothing is counted,
- * or NGX_EGRESS_HOLD_CONNECTION, and then the request is.
+ * Counts a request, of which there is no limit, and its connection in one go.
+ * NGX_BUSY: there are max connections already, and nothing is counted.
  */
-ngx_uint_t ngx_egress_hold_begin(ngx_egress_hold_t *hold,
-    ngx_int_t max_requests, ngx_int_t max_connections);
+ngx_int_t ngx_egress_hold_begin(ngx_egress_hold_t *hold, ngx_int_t max);
 
 /* NGX_DECLINED: the endpoint is not there any more */
 ngx_int_t ngx_egress_hold_use(ngx_egress_hold_t *hold,

@@ -72,42 +72,43 @@ ngx_egress_reach(ngx_egress_flow_t *flow)
 }
 
 
-/* what most requests need is counted in one go */
+/*
+ * Who is one too many starts no lookup; without a limit the request and its
+ * connection are counted in one go.
+ */
 
 static ngx_int_t
 ngx_egress_reach_request(ngx_egress_flow_t *flow)
 {
     ngx_int_t              rc;
-    ngx_uint_t             full;
     ngx_egress_hold_t     *hold;
     ngx_egress_service_t  *svc;
 
     svc = flow->service;
     hold = flow->reach->hold;
 
-    rc = ngx_egress_reach_endpoints(flow);
+    if (svc->conf->max_requests != NGX_EGRESS_UNLIMITED) {
 
-    if (rc != NGX_OK && rc != NGX_AGAIN) {
-        return rc;
+        if (ngx_egress_hold_add(hold, NGX_EGRESS_HOLD_REQUEST,
+                                svc->conf->max_requests)
+            != NGX_OK)
+        {
+            return ngx_egress_reach_overflow(flow, "max_requests");
+        }
+
+        return ngx_egress_reach_on(flow);
     }
 
-    full = (rc == NGX_OK && svc->local->pending == 0)
-           ? ngx_egress_hold_begin(hold, svc->conf->max_requests,
-                                   svc->conf->max_connections)
-           : NGX_EGRESS_HOLD_CONNECTION;
+    rc = ngx_egress_reach_endpoints(flow);
 
-    if (full == 0) {
+    if (rc == NGX_OK && svc->local->pending == 0
+        && ngx_egress_hold_begin(hold, svc->conf->max_connections) == NGX_OK)
+    {
         return NGX_OK;
     }
 
-    if (full == NGX_EGRESS_HOLD_REQUEST
-        || ngx_egress_hold_add(hold, NGX_EGRESS_HOLD_REQUEST,
-                               svc->conf->max_requests)
-           != NGX_OK)
-    {
-        ngx_egress_wait_cancel(flow);
-        return ngx_egress_reach_overflow(flow, "max_requests");
-    }
+    (void) ngx_egress_hold_add(hold, NGX_EGRESS_HOLD_REQUEST,
+                               NGX_EGRESS_UNLIMITED);
 
     return (rc == NGX_OK) ? ngx_egress_reach_slot(flow) : rc;
 }

@@ -386,6 +386,8 @@ ngx_egress_set_target(ngx_egress_member_t *member, in_port_t target)
     ngx_memcpy(&sa, member->sockaddr, member->socklen);
     ngx_inet_set_port(&sa.sockaddr, target);
 
+    /* any port has room where the text had ":0" and five bytes more */
+
     member->target = target;
     member->text.len = ngx_sock_ntop(&sa.sockaddr, member->socklen,
                                      member->text.data, NGX_SOCKADDR_STRLEN,

@@ -913,8 +913,11 @@ ngx_egress_tls_quiet(ngx_connection_t *c)
 {
     u_char  buf[1];
 
+    /* what OpenSSL has to write first would be written into a request */
+
     return !SSL_has_pending(c->ssl->connection)
-           || ngx_ssl_recv(c, buf, sizeof(buf)) == NGX_AGAIN;
+           || (ngx_ssl_recv(c, buf, sizeof(buf)) == NGX_AGAIN
+               && c->ssl->saved_write_handler == NULL);
 }
 
 
