@@ -14,6 +14,7 @@ use Test::More;
 
 BEGIN { use FindBin; chdir($FindBin::Bin); }
 
+use IO::Socket::INET;
 use Time::HiRes qw/ sleep time /;
 
 use lib 'lib';
@@ -49,6 +50,13 @@ egress {
     allow_address     127.0.1.0/24 ::1;
 
     $services
+
+    service over {
+        host          *.over.example.com;
+        port          80 http target=%%PORT_8081%%;
+        resolution    dynamic;
+        max_requests  1;
+    }
 }
 
 http {
@@ -93,11 +101,12 @@ set('link', 'CNAME real.example.com ttl=60');
 set('real', 'A 127.0.1.8 ttl=60');
 set('denied', 'A 127.0.2.1 ttl=60', 'A 169.254.169.254 ttl=60');
 set('mixed', 'A 127.0.1.1 ttl=60', 'A 10.0.0.1 ttl=60');
+set($_, 'A 127.0.1.1 ttl=60') foreach 'a.over', 'b.over';
 
 Test::Nginx::DNS::start($t, 8053);
 Test::Nginx::Dialled::start($t, 8081);
 
-$t->run()->plan(37);
+$t->run()->plan(39);
 
 ###############################################################################
 
@@ -120,6 +129,20 @@ is(ask('none6'), '127.0.1.1', 'AAAA denies the name');
 is(ask('alias'), '127.0.1.7', 'alias with addresses');
 is(ask('chain'), '127.0.1.8', 'alias without');
 is(ask('denied'), '403 address_denied', 'denied addresses');
+
+# who is one too many has nothing looked up
+
+my $slow = IO::Socket::INET->new('127.0.0.1:' . port(8080))
+	or die "can't connect: $!\n";
+$slow->syswrite("GET /slow?2000 HTTP/1.0\r\nHost: b.over.example.com\r\n\r\n");
+
+for (1 .. 100) {
+	last if queries('b.over');
+	sleep 0.02;
+}
+
+is(ask('a.over'), '503 circuit_open', 'over max_requests');
+is(queries('a.over'), 0, 'over max_requests, no lookup');
 
 my %mixed;
 $mixed{ask('mixed')}++ for 1 .. 20;
